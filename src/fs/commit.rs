@@ -1,0 +1,224 @@
+//! Publishing what is staged.
+
+use super::inode::State;
+use super::staged::{Fragment, Staged};
+use super::{Filesystem, Sequence, SyncMode};
+use crate::store::{EntryId, Error, MAX_EXTENT, Standing, Transaction, Update};
+
+/// Bytes of one file held in memory before they are spilled.
+const INODE_LIMIT: usize = 1 << 20;
+
+impl Filesystem {
+    /// Commits what is staged of a file, or that it was created, and returns the sequence number to wait for; `None`
+    /// if there was nothing to do.
+    pub(super) fn commit(&self, state: &mut State, id: EntryId) -> Result<Option<Sequence>, Error> {
+        let standing = self.store.standing(id)?;
+        if standing == Standing::Unlinked || (standing == Standing::Recorded && state.staged(id).is_none()) {
+            return Ok(None);
+        }
+        self.transact(state, &[id], |_| Ok(())).map(|((), sequence)| Some(sequence))
+    }
+
+    /// Runs a transaction that also commits whatever is staged of these files.
+    pub(super) fn transact<R>(
+        &self,
+        state: &mut State,
+        files: &[EntryId],
+        change: impl FnOnce(&mut Transaction<'_>) -> Result<R, Error>,
+    ) -> Result<(R, Sequence), Error> {
+        let mut updates = Vec::new();
+        for &id in files {
+            if state.staged(id).is_some() {
+                updates.push((id, self.prepare(state, id)?));
+            }
+        }
+        let mut transaction = self.store.begin()?;
+        for &id in files {
+            let mut attributes = transaction.attributes(id)?;
+            if let Some(staged) = state.staged(id) {
+                attributes.mtime = staged.mtime;
+                attributes.ctime = attributes.ctime.max(staged.ctime);
+            }
+            transaction.set_attributes(id, attributes)?;
+        }
+        for (id, update) in updates {
+            transaction.set_value(id, update)?;
+        }
+        let result = change(&mut transaction)?;
+        let sequence = transaction.commit()?;
+        for &id in files {
+            // What was published of its stage is no longer there to be forgotten.
+            self.discard(state, id);
+            state.settle(id);
+        }
+        Ok((result, sequence))
+    }
+
+    /// What the store must be told to make the staged value the published one. The staged value stays as it is, but
+    /// for being filled up to whole blocks.
+    fn prepare(&self, state: &mut State, id: EntryId) -> Result<Update, Error> {
+        self.fill_blocks(state, id)?;
+        let Some(staged) = state.staged(id) else { return Err(Error::Stale) };
+        let mut update =
+            Update { replace: staged.emptied, stage: staged.stage, size: staged.size, ..Update::default() };
+        let mut whole = staged.size == 0;
+        for (range, fragment) in staged.fragments.iter() {
+            match fragment {
+                Fragment::Memory(data) => {
+                    whole |= range == (0..staged.size) && data.len() <= MAX_EXTENT;
+                    update.bytes.push((range.start, data.clone()));
+                }
+                Fragment::Hole => update.holes.push((range.start, range.end - range.start)),
+                Fragment::Logged(_) => {}
+            }
+        }
+        if whole {
+            // The new value is all there: nothing of the old one, and nothing that was spilled, is needed.
+            update.replace = true;
+            update.stage = 0;
+            update.holes.clear();
+        }
+        Ok(update)
+    }
+
+    /// Completes the blocks that are only partly written from what lies beneath.
+    fn fill_blocks(&self, state: &mut State, id: EntryId) -> Result<(), Error> {
+        let blocks = state.staged(id).map(Staged::dirty_blocks).unwrap_or_default();
+        for range in blocks {
+            let Some(staged) = state.staged(id) else { continue };
+            let complete = |(place, piece): (std::ops::Range<u64>, &Fragment)| {
+                matches!(piece, Fragment::Memory(_)) && place.start <= range.start && place.end >= range.end
+            };
+            if staged.fragments.overlapping(range.clone()).any(complete) {
+                continue;
+            }
+            let bytes = self.read_staged(state, id, range.clone())?;
+            let Some(mut staged) = state.take_staged(id) else { continue };
+            staged.insert(range, Fragment::Memory(bytes));
+            state.put_staged(id, staged);
+        }
+        Ok(())
+    }
+
+    /// Spills a file's dirty data to the log if there is too much of it, or of all files' together, in memory.
+    pub(super) fn spill(&self, state: &mut State, id: EntryId) -> Result<(), Error> {
+        let Some(staged) = state.staged(id) else { return Ok(()) };
+        if staged.memory < INODE_LIMIT.min(self.options.dirty_limit) && state.dirty <= self.options.dirty_limit {
+            return Ok(());
+        }
+        self.fill_blocks(state, id)?;
+        let Some(mut staged) = state.take_staged(id) else { return Ok(()) };
+        let result = self.spill_all(&mut staged, id);
+        state.put_staged(id, staged);
+        result
+    }
+
+    fn spill_all(&self, staged: &mut Staged, id: EntryId) -> Result<(), Error> {
+        let mut runs = Vec::new();
+        for (range, fragment) in staged.fragments.iter() {
+            if let Fragment::Memory(data) = fragment {
+                runs.push((range.start, data.clone()));
+            }
+        }
+        for (start, data) in runs {
+            let run = self.store.stage(id, staged.stage, start, &data)?;
+            staged.stage = run.stage;
+            for (offset, len, extent) in run.extents {
+                staged.insert(offset..offset + len, Fragment::Logged(extent));
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what is staged of a file: it was published, or has lost its last name and is not open any more.
+    pub(super) fn discard(&self, state: &mut State, id: EntryId) {
+        if let Some(staged) = state.take_staged(id)
+            && staged.stage != 0
+        {
+            self.store.abandon(staged.stage);
+        }
+    }
+
+    /// FLUSH: a descriptor is closed.
+    ///
+    /// # Errors
+    /// Those of the store; the bytes stay staged, and the next flush or fsync tries again.
+    pub fn flush(&self, id: EntryId, handle: super::HandleId) -> Result<Option<Sequence>, Error> {
+        let state = &mut *self.state.lock();
+        let wrote = state.handle(id, handle)?.wrote;
+        let only_emptied = state.staged(id).is_some_and(|staged| !staged.written);
+        if !wrote || only_emptied {
+            return Ok(None);
+        }
+        // Another handle's commit may have taken these bytes along: then it is that which must be durable.
+        let sequence = self.commit(state, id)?.unwrap_or_else(|| self.store.written());
+        state.handle(id, handle)?.wrote = false;
+        Ok((self.options.sync != SyncMode::Interval).then_some(sequence))
+    }
+
+    /// FSYNC: commits the file, and waits for everything before.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn fsync(&self, id: EntryId) -> Result<Option<Sequence>, Error> {
+        self.commit(&mut self.state.lock(), id)?;
+        Ok(Some(self.store.written()))
+    }
+
+    /// RELEASE: the last descriptor of a handle is closed. Nobody waits for it, so errors can only be logged.
+    ///
+    /// # Errors
+    /// Those of the store; the bytes stay staged.
+    pub fn release(&self, id: EntryId, handle: super::HandleId) -> Result<(), Error> {
+        let state = &mut *self.state.lock();
+        let closed = state.close(id, handle)?;
+        let (handles, writers) = state.inodes.get(&id).map_or((0, 0), |inode| (inode.handles, inode.writers));
+        if self.store.standing(id)? == Standing::Unlinked {
+            if handles == 0 {
+                self.discard(state, id);
+            }
+        } else if closed.wrote || handles == 0 || (closed.write && writers == 0) {
+            self.commit(state, id)?;
+        }
+        state.settle(id);
+        Ok(())
+    }
+
+    /// FSYNCDIR: commits the files that were created in the directory, and waits for everything before.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn fsyncdir(&self, id: EntryId) -> Result<Option<Sequence>, Error> {
+        let state = &mut *self.state.lock();
+        let open: Vec<EntryId> = state.inodes.keys().copied().collect();
+        for file in open {
+            if self.store.standing(file).is_ok_and(|standing| standing == Standing::Provisional)
+                && self.store.parent(file) == Some(id)
+            {
+                self.commit(state, file)?;
+            }
+        }
+        Ok(Some(self.store.written()))
+    }
+
+    /// Commits everything that is staged and waits until it is durable.
+    ///
+    /// # Errors
+    /// The first failure; the other files are committed all the same.
+    pub fn sync_all(&self) -> Result<(), Error> {
+        let mut result = Ok(());
+        if !self.store.is_read_only() {
+            let state = &mut *self.state.lock();
+            let open: Vec<EntryId> = state.inodes.keys().copied().collect();
+            for id in open {
+                let committed = match self.commit(state, id) {
+                    // A file that has gone for good meanwhile.
+                    Err(Error::Stale) => Ok(None),
+                    other => other,
+                };
+                result = result.and(committed.map(drop));
+            }
+        }
+        result.and(self.store.sync())
+    }
+}

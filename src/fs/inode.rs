@@ -1,0 +1,83 @@
+//! Open files: which there are, and what is staged of each.
+
+use std::collections::HashMap;
+
+use super::staged::Staged;
+use super::types::HandleId;
+use crate::store::{EntryId, Error};
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) id: EntryId,
+    pub(super) write: bool,
+    /// Something was written through it that its FLUSH must see durable.
+    pub(super) wrote: bool,
+}
+
+/// A file that is open, or has staged bytes.
+#[derive(Debug, Default)]
+pub(super) struct Inode {
+    pub(super) handles: u32,
+    /// How many of the handles may write.
+    pub(super) writers: u32,
+    pub(super) staged: Option<Staged>,
+}
+
+/// Everything about open files.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) inodes: HashMap<EntryId, Inode>,
+    handles: HashMap<HandleId, Handle>,
+    next_handle: HandleId,
+    /// Bytes of dirty data in memory.
+    pub(super) dirty: usize,
+}
+
+impl State {
+    pub(super) fn open(&mut self, id: EntryId, write: bool) -> HandleId {
+        let inode = self.inodes.entry(id).or_default();
+        inode.handles += 1;
+        inode.writers += u32::from(write);
+        self.next_handle += 1;
+        self.handles.insert(self.next_handle, Handle { id, write, wrote: false });
+        self.next_handle
+    }
+
+    pub(super) fn handle(&mut self, id: EntryId, handle: HandleId) -> Result<&mut Handle, Error> {
+        self.handles.get_mut(&handle).filter(|handle| handle.id == id).ok_or(Error::Stale)
+    }
+
+    pub(super) fn close(&mut self, id: EntryId, handle: HandleId) -> Result<Handle, Error> {
+        let handle = self.handles.remove(&handle).filter(|handle| handle.id == id).ok_or(Error::Stale)?;
+        if let Some(inode) = self.inodes.get_mut(&id) {
+            inode.handles -= 1;
+            inode.writers -= u32::from(handle.write);
+        }
+        Ok(handle)
+    }
+
+    pub(super) fn staged(&self, id: EntryId) -> Option<&Staged> {
+        self.inodes.get(&id)?.staged.as_ref()
+    }
+
+    /// Takes what is staged of a file, out of the count of dirty bytes too.
+    pub(super) fn take_staged(&mut self, id: EntryId) -> Option<Staged> {
+        let staged = self.inodes.get_mut(&id)?.staged.take()?;
+        self.dirty -= staged.memory;
+        Some(staged)
+    }
+
+    /// Puts it back.
+    pub(super) fn put_staged(&mut self, id: EntryId, staged: Staged) {
+        self.dirty += staged.memory;
+        self.inodes.entry(id).or_default().staged = Some(staged);
+    }
+
+    /// Forgets a file that is neither open nor dirty.
+    pub(super) fn settle(&mut self, id: EntryId) {
+        if self.inodes.get(&id).is_some_and(|inode| inode.handles == 0 && inode.staged.is_none()) {
+            self.inodes.remove(&id);
+        }
+    }
+}

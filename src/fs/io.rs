@@ -1,0 +1,269 @@
+//! Opening, reading and writing files.
+
+use std::ops::Range;
+
+use super::inode::State;
+use super::staged::{Fragment, Staged};
+use super::{Caller, Filesystem, HandleId, OpenFlags};
+use crate::store::{Attributes, EntryId, Error, Kind, Piece, Stat};
+
+/// The longest value, as on Linux: offsets are signed.
+const MAX_SIZE: u64 = i64::MAX as u64;
+
+const S_ISUID: u16 = 0o4000;
+const S_ISGID: u16 = 0o2000;
+const S_IXGRP: u16 = 0o010;
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// The permission bits after a change that must not keep privileges: no suid, and no sgid of an executable.
+pub(super) fn without_privileges(mode: u16) -> u16 {
+    let sgid = if mode & S_IXGRP != 0 { S_ISGID } else { 0 };
+    mode & !(S_ISUID | sgid)
+}
+
+impl Filesystem {
+    /// Creates a file and opens it. It is in no record until it is committed, so that a crash never shows it empty.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] and others of the store.
+    pub fn create(
+        &self,
+        caller: &Caller,
+        parent: EntryId,
+        name: &[u8],
+        mode: u16,
+        flags: OpenFlags,
+    ) -> Result<(Stat, HandleId), Error> {
+        let attributes = self.new_attributes(caller, parent, Kind::File, mode, 0)?;
+        let stat = self.store.create_provisional(parent, name, attributes)?;
+        let mut state = self.state.lock();
+        let handle = state.open(stat.id, flags.write);
+        Ok((self.shown(&state, stat), handle))
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if it is gone, [`Error::ReadOnly`] for writing on a store that takes no writes.
+    pub fn open(&self, caller: &Caller, id: EntryId, flags: OpenFlags) -> Result<HandleId, Error> {
+        let stat = self.store.entry(id)?;
+        if stat.attributes.kind == Kind::Directory {
+            return Err(Error::IsADirectory);
+        }
+        if flags.write && self.store.is_read_only() {
+            return Err(Error::ReadOnly);
+        }
+        let state = &mut *self.state.lock();
+        if flags.truncate {
+            self.truncate(state, caller, &stat, 0)?;
+        }
+        Ok(state.open(id, flags.write))
+    }
+
+    /// Reads up to `size` bytes; fewer at the end.
+    ///
+    /// # Errors
+    /// [`Error::DamagedKey`] if the bytes are not those that were written.
+    pub fn read(&self, id: EntryId, offset: u64, size: usize) -> Result<Vec<u8>, Error> {
+        let state = self.state.lock();
+        if let Some(staged) = state.staged(id) {
+            let end = offset.saturating_add(size as u64).min(staged.size);
+            return self.read_staged(&state, id, offset.min(end)..end);
+        }
+        drop(state);
+        let stat = self.store.entry(id)?;
+        let len = stat.size.saturating_sub(offset).min(size as u64) as usize;
+        let mut buffer = vec![0; len];
+        let len = self.store.read(id, offset, &mut buffer)?;
+        buffer.truncate(len);
+        Ok(buffer)
+    }
+
+    /// The bytes of a file that is being written: what is staged, over what is published. `range` is within its size.
+    pub(super) fn read_staged(&self, state: &State, id: EntryId, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let len = usize::try_from(range.end - range.start).map_err(|_| Error::TooLarge)?;
+        let mut buffer = vec![0; len];
+        let Some(staged) = state.staged(id) else { return Ok(buffer) };
+        let mut position = range.start;
+        let published = |buffer: &mut [u8], gap: Range<u64>| -> Result<(), Error> {
+            match part(buffer, &range, gap.clone()) {
+                Some(out) if !staged.emptied => self.store.read(id, gap.start, out).map(drop),
+                _ => Ok(()),
+            }
+        };
+        for (place, fragment) in staged.fragments.overlapping(range.clone()) {
+            let clipped = place.start.max(range.start)..place.end.min(range.end);
+            published(&mut buffer, position..clipped.start)?;
+            position = clipped.end;
+            let skip = (clipped.start - place.start) as usize;
+            let Some(out) = part(&mut buffer, &range, clipped) else { continue };
+            match fragment {
+                Fragment::Hole => {}
+                Fragment::Memory(data) => {
+                    let bytes = data.get(skip..skip + out.len()).ok_or(Error::Invalid("a fragment is too short"))?;
+                    out.copy_from_slice(bytes);
+                }
+                Fragment::Logged(extent) => {
+                    let mut extent = *extent;
+                    extent.advance(skip as u64);
+                    out.copy_from_slice(&self.store.read_extent(id, &extent, 0..out.len())?);
+                }
+            }
+        }
+        published(&mut buffer, position..range.end)?;
+        Ok(buffer)
+    }
+
+    /// Writes bytes. They are seen at once, and published when the file is committed.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] if they had to be spilled and there is no room; [`Error::TooLarge`].
+    pub fn write(
+        &self,
+        id: EntryId,
+        handle: HandleId,
+        offset: u64,
+        data: &[u8],
+        kill_privileges: bool,
+    ) -> Result<usize, Error> {
+        offset.checked_add(data.len() as u64).filter(|end| *end <= MAX_SIZE).ok_or(Error::TooLarge)?;
+        let state = &mut *self.state.lock();
+        state.handle(id, handle)?;
+        let stat = self.store.entry(id)?;
+        self.drop_privileges(&stat, kill_privileges)?;
+        let now = self.store.now();
+        let mut staged = state.take_staged(id).unwrap_or_else(|| Staged::new(stat.size, now));
+        staged.write(offset, data, now);
+        state.put_staged(id, staged);
+        state.handle(id, handle)?.wrote = true;
+        self.spill(state, id)?;
+        Ok(data.len())
+    }
+
+    /// Sets the length of a file.
+    pub(super) fn truncate(&self, state: &mut State, caller: &Caller, stat: &Stat, size: u64) -> Result<(), Error> {
+        if size > MAX_SIZE {
+            return Err(Error::TooLarge);
+        }
+        let now = self.store.now();
+        self.drop_privileges(stat, caller.uid != 0)?;
+        let mut staged = state.take_staged(stat.id).unwrap_or_else(|| Staged::new(stat.size, now));
+        match size {
+            0 => match staged.empty(now) {
+                0 => {}
+                stage => self.store.abandon(stage),
+            },
+            size => staged.resize(size, now),
+        }
+        state.put_staged(stat.id, staged);
+        Ok(())
+    }
+
+    /// A change of the value takes away file capabilities, and suid and sgid unless the caller may keep them.
+    fn drop_privileges(&self, stat: &Stat, kill_mode: bool) -> Result<(), Error> {
+        let Attributes { mode, .. } = stat.attributes;
+        let mode = if kill_mode { without_privileges(mode) } else { mode };
+        let capability = self.store.has_xattrs(stat.id) && self.store.xattr(stat.id, CAPABILITY).is_ok();
+        if mode == stat.attributes.mode && !capability {
+            return Ok(());
+        }
+        let mut transaction = self.store.begin()?;
+        let attributes = transaction.attributes(stat.id)?;
+        transaction.set_attributes(stat.id, Attributes { mode, ..attributes })?;
+        if capability {
+            transaction.remove_xattr(stat.id, CAPABILITY)?;
+        }
+        self.finish(transaction, stat.id).map(drop)
+    }
+
+    /// fallocate(2): `mode` is its mode. Space is never set aside; what is punched or zeroed becomes a hole.
+    ///
+    /// # Errors
+    /// [`Error::NotSupported`] for modes that Linux does not pass on either.
+    pub fn fallocate(&self, id: EntryId, handle: HandleId, mode: i32, offset: u64, length: u64) -> Result<(), Error> {
+        let end = offset.checked_add(length).filter(|end| *end <= MAX_SIZE).ok_or(Error::TooLarge)?;
+        let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
+        let zeros = match mode & !libc::FALLOC_FL_KEEP_SIZE {
+            0 => false,
+            libc::FALLOC_FL_PUNCH_HOLE if keep_size => true,
+            libc::FALLOC_FL_ZERO_RANGE => true,
+            _ => return Err(Error::NotSupported("this mode of fallocate")),
+        };
+        let state = &mut *self.state.lock();
+        state.handle(id, handle)?;
+        let stat = self.store.entry(id)?;
+        let now = self.store.now();
+        let mut staged = state.take_staged(id).unwrap_or_else(|| Staged::new(stat.size, now));
+        let old = staged.size;
+        if zeros {
+            staged.punch(offset..end.min(old).max(offset), now);
+        }
+        if end > old && !keep_size {
+            staged.resize(end, now);
+        }
+        let changed = staged.written;
+        if changed {
+            state.put_staged(id, staged);
+            state.handle(id, handle)?.wrote = true;
+        } else if staged.emptied {
+            state.put_staged(id, staged);
+        }
+        Ok(())
+    }
+
+    /// lseek(2) with SEEK_DATA or SEEK_HOLE.
+    ///
+    /// # Errors
+    /// [`Error::BeyondEnd`] if there is nothing to be found.
+    pub fn lseek(&self, id: EntryId, offset: u64, whence: i32) -> Result<u64, Error> {
+        let state = self.state.lock();
+        let size = match state.staged(id) {
+            Some(staged) => staged.size,
+            None => self.store.entry(id)?.size,
+        };
+        if offset >= size {
+            return Err(Error::BeyondEnd);
+        }
+        let data = self.data_ranges(&state, id, offset..size)?;
+        match whence {
+            libc::SEEK_DATA => data.first().map(|range| range.start).ok_or(Error::BeyondEnd),
+            libc::SEEK_HOLE => {
+                let mut hole = offset;
+                for range in data {
+                    if range.start > hole {
+                        break;
+                    }
+                    hole = range.end;
+                }
+                Ok(hole)
+            }
+            _ => Err(Error::Invalid("lseek knows SEEK_DATA and SEEK_HOLE here")),
+        }
+    }
+
+    /// The stretches that are no holes, in order.
+    fn data_ranges(&self, state: &State, id: EntryId, range: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
+        let staged = state.staged(id);
+        let mut data = crate::store::RangeMap::default();
+        if staged.is_none_or(|staged| !staged.emptied) {
+            for place in self.store.data_ranges(id, range.clone())? {
+                data.insert(place, Fragment::Memory(Vec::new()));
+            }
+        }
+        for (place, fragment) in staged.into_iter().flat_map(|staged| staged.fragments.overlapping(range.clone())) {
+            let place = place.start.max(range.start)..place.end.min(range.end);
+            match fragment {
+                Fragment::Hole => data.remove(place),
+                _ => data.insert(place, Fragment::Memory(Vec::new())),
+            }
+        }
+        Ok(data.iter().map(|(place, _)| place).collect())
+    }
+}
+
+/// The part of a buffer that holds `place`, when the buffer begins at `range.start`.
+fn part<'b>(buffer: &'b mut [u8], range: &Range<u64>, place: Range<u64>) -> Option<&'b mut [u8]> {
+    let start = usize::try_from(place.start.checked_sub(range.start)?).ok()?;
+    let len = usize::try_from(place.end.checked_sub(place.start)?).ok()?;
+    buffer.get_mut(start..start.checked_add(len)?).filter(|part| !part.is_empty())
+}

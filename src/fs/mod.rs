@@ -1,0 +1,89 @@
+//! Files: inodes, handles, dirty data, and the rules of when a change is committed. No kernel in here.
+//!
+//! The store has what is *published*: what a crash leaves. Here is what is *staged* on top: the bytes that were
+//! written through open files and not committed yet. What a reader of the mount sees is both, one over the other.
+//!
+//! The commit rules (`docs/SEMANTICS.md`):
+//! * FLUSH (some descriptor is closed) commits if that handle has written, unless all that happened to the file is
+//!   that it was created or emptied: `echo v > k` closes a copy of the descriptor before it writes.
+//! * FSYNC commits whatever is there. RELEASE (the last descriptor is closed) commits what FLUSH left.
+//! * Rename and link commit the bytes staged of their file in the same transaction, so that a name never leads to less
+//!   than what was written.
+//! * A file without a name is never committed.
+//!
+//! Locks: `state` before any of the store's. It is held while the log is appended to, not while it is synced or read.
+
+mod attributes;
+mod commit;
+mod directory;
+mod inode;
+mod io;
+mod namespace;
+mod staged;
+mod types;
+mod xattrs;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub use crate::store::Error;
+pub use types::*;
+
+use crate::store::{Callback, Stat, Store};
+use inode::State;
+
+/// Bytes of dirty data in memory, of all files together.
+const DIRTY_LIMIT: usize = 64 << 20;
+
+/// A store as a filesystem.
+#[derive(Debug)]
+pub struct Filesystem {
+    store: Arc<Store>,
+    options: FilesystemOptions,
+    state: Mutex<State>,
+}
+
+impl Filesystem {
+    /// A filesystem over a store, which is driven through nothing else that holds on to entries.
+    pub fn new(store: Arc<Store>, mut options: FilesystemOptions) -> Arc<Filesystem> {
+        if options.dirty_limit == 0 {
+            options.dirty_limit = DIRTY_LIMIT;
+        }
+        Arc::new(Filesystem { store, options, state: Mutex::default() })
+    }
+
+    /// The store beneath.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Calls `done` once everything up to `sequence` is durable, or with the error why it never will be: at once, on
+    /// this thread, if it is already.
+    pub fn when_durable(&self, sequence: Sequence, done: Callback) {
+        self.store.when_durable(sequence, done);
+    }
+
+    /// What the caller of a change other than close and fsync waits for.
+    fn awaited(&self, sequence: Sequence) -> Option<Sequence> {
+        (self.options.sync == SyncMode::Always).then_some(sequence)
+    }
+
+    /// An entry as the mount shows it: staged bytes counted, ownership and permissions as the options say.
+    fn shown(&self, state: &State, mut stat: Stat) -> Stat {
+        if let Some(staged) = state.staged(stat.id) {
+            stat.size = staged.size;
+            stat.allocated = staged.allocated(stat.allocated);
+            stat.attributes.mtime = staged.mtime;
+            stat.attributes.ctime = stat.attributes.ctime.max(staged.ctime);
+        }
+        let attributes = &mut stat.attributes;
+        attributes.uid = self.options.uid.unwrap_or(attributes.uid);
+        attributes.gid = self.options.gid.unwrap_or(attributes.gid);
+        attributes.mode &= !self.options.umask;
+        stat
+    }
+}

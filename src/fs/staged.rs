@@ -1,0 +1,159 @@
+//! What was written to a file and not committed yet.
+
+use std::ops::Range;
+
+use crate::store::{Extent, Piece, RangeMap, Time};
+
+/// Extents begin and end at multiples of this (but for the value's end), so that many small writes do not leave the
+/// value in crumbs.
+pub(super) const BLOCK: u64 = 4096;
+
+/// A stretch of staged value.
+#[derive(Clone, Debug)]
+pub(super) enum Fragment {
+    /// In memory.
+    Memory(Vec<u8>),
+    /// Spilled to the log.
+    Logged(Extent),
+    /// Zeros.
+    Hole,
+}
+
+impl Piece for Fragment {
+    fn advance(&mut self, bytes: u64) {
+        match self {
+            Fragment::Memory(data) => drop(data.drain(..(bytes as usize).min(data.len()))),
+            Fragment::Logged(extent) => extent.advance(bytes),
+            Fragment::Hole => {}
+        }
+    }
+
+    fn truncate(&mut self, bytes: u64) {
+        if let Fragment::Memory(data) = self {
+            data.truncate(bytes as usize);
+        }
+    }
+}
+
+/// What was written to a file and not committed yet.
+#[derive(Debug)]
+pub(super) struct Staged {
+    /// Whether nothing of the published value shows through.
+    pub(super) emptied: bool,
+    /// The log's stage for what was spilled; 0 if nothing was.
+    pub(super) stage: u64,
+    pub(super) fragments: RangeMap<Fragment>,
+    pub(super) size: u64,
+    pub(super) mtime: Time,
+    pub(super) ctime: Time,
+    /// Bytes held in memory.
+    pub(super) memory: usize,
+    /// More has happened than that the file was emptied.
+    pub(super) written: bool,
+}
+
+impl Staged {
+    /// Nothing, over a published value of `size` bytes.
+    pub(super) fn new(size: u64, now: Time) -> Staged {
+        Staged {
+            emptied: false,
+            stage: 0,
+            fragments: RangeMap::default(),
+            size,
+            mtime: now,
+            ctime: now,
+            memory: 0,
+            written: false,
+        }
+    }
+
+    fn touch(&mut self, now: Time) {
+        (self.mtime, self.ctime) = (now, now);
+    }
+
+    /// Makes the value empty. Returns the stage to abandon.
+    pub(super) fn empty(&mut self, now: Time) -> u64 {
+        self.fragments = RangeMap::default();
+        (self.emptied, self.written, self.size, self.memory) = (true, false, 0, 0);
+        self.touch(now);
+        std::mem::take(&mut self.stage)
+    }
+
+    /// Sets the length.
+    pub(super) fn resize(&mut self, size: u64, now: Time) {
+        if size < self.size {
+            self.insert(size..self.size, Fragment::Hole);
+        }
+        self.size = size;
+        self.written = true;
+        self.touch(now);
+    }
+
+    /// Puts bytes at `offset`.
+    pub(super) fn write(&mut self, offset: u64, data: &[u8], now: Time) {
+        let end = offset + data.len() as u64;
+        self.memory -= self.memory_within(offset..end);
+        // A run that is written from front to back is one fragment.
+        let before = match self.fragments.ending_at(offset) {
+            Some((start, Fragment::Memory(_))) => Some(start),
+            _ => None,
+        };
+        match before {
+            Some(start) => {
+                self.fragments.remove(offset..end);
+                if let Some((_, Fragment::Memory(run))) = self.fragments.ending_at(offset) {
+                    run.extend_from_slice(data);
+                }
+                self.fragments.extended(start, data.len() as u64);
+            }
+            None => self.fragments.insert(offset..end, Fragment::Memory(data.to_vec())),
+        }
+        self.memory += data.len();
+        self.size = self.size.max(end);
+        self.written = true;
+        self.touch(now);
+    }
+
+    /// Makes a stretch zeros.
+    pub(super) fn punch(&mut self, range: Range<u64>, now: Time) {
+        self.insert(range, Fragment::Hole);
+        self.written = true;
+        self.touch(now);
+    }
+
+    /// Puts a fragment where `range` says.
+    pub(super) fn insert(&mut self, range: Range<u64>, fragment: Fragment) {
+        self.memory -= self.memory_within(range.clone());
+        if let Fragment::Memory(data) = &fragment {
+            self.memory += data.len();
+        }
+        self.fragments.insert(range, fragment);
+    }
+
+    fn memory_within(&self, range: Range<u64>) -> usize {
+        let memory = self.fragments.overlapping(range.clone()).filter(|(_, piece)| matches!(piece, Fragment::Memory(_)));
+        memory.map(|(place, _)| (place.end.min(range.end) - place.start.max(range.start)) as usize).sum()
+    }
+
+    /// The stretches of blocks that hold fragments in memory, joined where they touch, cut at the end of the value.
+    pub(super) fn dirty_blocks(&self) -> Vec<Range<u64>> {
+        let mut blocks: Vec<Range<u64>> = Vec::new();
+        for (range, _) in self.fragments.iter().filter(|(_, piece)| matches!(piece, Fragment::Memory(_))) {
+            let start = range.start / BLOCK * BLOCK;
+            let end = range.end.next_multiple_of(BLOCK).min(self.size);
+            match blocks.last_mut() {
+                Some(last) if last.end >= start => last.end = last.end.max(end),
+                _ => blocks.push(start..end),
+            }
+        }
+        blocks
+    }
+
+    /// About how many bytes the value takes, given those of the published one.
+    pub(super) fn allocated(&self, published: u64) -> u64 {
+        let mine = self.fragments.iter().filter(|(_, piece)| !matches!(piece, Fragment::Hole));
+        let mine: u64 = mine.map(|(range, _)| range.end - range.start).sum();
+        let published = if self.emptied { 0 } else { published };
+        (mine + published).min(self.size.max(mine))
+    }
+}

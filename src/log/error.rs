@@ -1,0 +1,83 @@
+//! What can go wrong with a log.
+
+use std::io;
+
+use super::Location;
+
+/// What can go wrong with a log, each message for the person who must act.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The directory holds no store.
+    #[error("there is no caskfs store here")]
+    NotAStore,
+    /// Files of somebody else are where a store should be created.
+    #[error("the directory is neither a caskfs store nor empty")]
+    NotEmpty,
+    /// The store was written by a newer version.
+    #[error("the store has format version {found}, and this program reads up to version {known}: use a newer caskfs")]
+    FutureVersion {
+        /// The store's version.
+        found: u32,
+        /// The newest version that this program reads.
+        known: u32,
+    },
+    /// Another process holds the store.
+    #[error("the store is in use by another process")]
+    Locked,
+    /// A file that the store cannot do without cannot be understood.
+    #[error("{file} is damaged: {what}")]
+    DamagedFile {
+        /// Its path in the store.
+        file: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A record is not as it was written.
+    #[error("the record at {location} is damaged: {what}")]
+    Damaged {
+        /// Where it is.
+        location: Location,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The disk is full; nothing was written.
+    #[error("no space left on the medium")]
+    NoSpace,
+    /// The log was opened for reading.
+    #[error("the store is open for reading only")]
+    ReadOnly,
+    /// An earlier write or sync failed; nothing is written until the store is opened again.
+    #[error("the store is read-only since a write failed ({0}); unmount it, see to the disk, and open it again")]
+    Failed(String),
+    /// More than fits in one record or transaction.
+    #[error("{0} bytes are too many for one transaction")]
+    TooLarge(u64),
+    /// The medium failed.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was attempted.
+        context: String,
+        /// The medium's answer.
+        source: io::Error,
+    },
+}
+
+/// Adds to an I/O error what was attempted.
+pub(super) trait Context<T> {
+    fn context(self, context: impl FnOnce() -> String) -> Result<T, Error>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn context(self, context: impl FnOnce() -> String) -> Result<T, Error> {
+        self.map_err(|source| match is_no_space(&source) {
+            true => Error::NoSpace,
+            false => Error::Io { context: context(), source },
+        })
+    }
+}
+
+/// Whether the medium is full, rather than broken.
+pub(super) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero)
+}

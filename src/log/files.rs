@@ -1,0 +1,43 @@
+//! Names of the files in a store, and the one way to replace a small one.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::medium::{File, Medium};
+
+/// The directory of the segments.
+pub(super) const SEGMENTS: &str = "segments";
+/// What the store is, and its version.
+pub(super) const FORMAT: &str = "format";
+/// Which segments there are.
+pub(super) const MANIFEST: &str = "manifest";
+/// The kernel lock is on this file.
+pub(super) const LOCK: &str = "lock";
+
+/// The path of a segment.
+pub(super) fn segment(id: u32) -> String {
+    format!("{SEGMENTS}/{id:08}.log")
+}
+
+/// Writes a file crash-safely: temporary name, sync, rename, sync of the directory. Returns it open for writing.
+pub(super) fn replace(medium: &dyn Medium, path: &str, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
+    let temporary = format!("{path}.tmp");
+    match medium.remove(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = medium.create(&temporary)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync()?;
+    medium.rename(&temporary, path)?;
+    medium.sync_dir("")?;
+    Ok(file)
+}
+
+/// The whole of a small file; no more than `limit` bytes of it.
+pub(super) fn read(medium: &dyn Medium, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let file = medium.open(path, false)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?.min(limit)).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

@@ -1,0 +1,192 @@
+//! The manifest: which segments there are. A header and entries of 40 bytes, appended; rewritten at every start.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use super::codec::{Decoder, Encoder};
+use super::error::{Context, Error};
+use super::files;
+use super::format::{FORMAT_VERSION, StoreId};
+use crate::medium::{File, Medium};
+
+const MAGIC: &[u8; 8] = b"CASKMAN\0";
+const ENTRY_LEN: usize = 40;
+/// A manifest holds two entries a segment; one longer than this is damage.
+const MAX_LEN: u64 = 1 << 30;
+
+/// One entry of the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The segment exists, empty.
+    Open { segment: u32 },
+    /// The segment is complete and on the medium: its records end at `end`.
+    Seal { segment: u32, end: u64, first_sequence: u64, last_sequence: u64 },
+}
+
+/// What the manifest knows of a sealed segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) end: u64,
+    /// Sequence numbers of its records; `last` is less than `first` if it has none.
+    pub(super) first_sequence: u64,
+    pub(super) last_sequence: u64,
+}
+
+/// Every segment that exists, with where it ends if it is sealed.
+pub(super) type SegmentList = BTreeMap<u32, Option<Sealed>>;
+
+/// The manifest, open for appending.
+#[derive(Debug)]
+pub(super) struct Manifest {
+    /// How often the store was opened for writing.
+    pub(super) epoch: u32,
+    file: Option<Arc<dyn File>>,
+    seed: u32,
+    entries: u32,
+    synced: u32,
+}
+
+impl Manifest {
+    /// Replaces the manifest by one with these segments.
+    pub(super) fn write(
+        medium: &dyn Medium,
+        store: StoreId,
+        epoch: u32,
+        segments: &SegmentList,
+    ) -> io::Result<Manifest> {
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(MAGIC);
+        bytes.put_u32(FORMAT_VERSION);
+        bytes.put_u32(epoch);
+        bytes.extend_from_slice(&store.0);
+        bytes.put_u32(0);
+        let seed = crc32fast::hash(&bytes);
+        bytes.put_u32(seed);
+        let mut entries = 0;
+        for (&segment, sealed) in segments {
+            let change = match *sealed {
+                None => Change::Open { segment },
+                Some(Sealed { end, first_sequence, last_sequence }) => {
+                    Change::Seal { segment, end, first_sequence, last_sequence }
+                }
+            };
+            encode(change, seed, entries, entries, &mut bytes);
+            entries += 1;
+        }
+        let file = files::replace(medium, files::MANIFEST, &bytes)?;
+        Ok(Manifest { epoch, file: Some(file), seed, entries, synced: entries })
+    }
+
+    /// A manifest that is only looked at.
+    pub(super) fn frozen(epoch: u32) -> Manifest {
+        Manifest { epoch, file: None, seed: 0, entries: 0, synced: 0 }
+    }
+
+    /// Reads the manifest: its epoch and segments. A torn end is ignored: nothing relied on it.
+    pub(super) fn read(medium: &dyn Medium, store: StoreId) -> Result<(u32, SegmentList), Error> {
+        let damaged = |what| Error::DamagedFile { file: files::MANIFEST.into(), what };
+        let bytes = match files::read(medium, files::MANIFEST, MAX_LEN) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged("it is missing")),
+            other => other.context(|| "reading the manifest".into())?,
+        };
+        let (header, entries) = bytes.split_at_checked(ENTRY_LEN).ok_or_else(|| damaged("it is too short"))?;
+        let (front, crc) = header.split_last_chunk::<4>().ok_or_else(|| damaged("it is too short"))?;
+        let seed = u32::from_le_bytes(*crc);
+        let mut decoder = Decoder::new(front);
+        let cut = |_| damaged("its header is cut off");
+        if decoder.bytes(MAGIC.len()).map_err(cut)? != MAGIC || crc32fast::hash(front) != seed {
+            return Err(damaged("its header is not as written"));
+        }
+        let version = decoder.u32().map_err(cut)?;
+        if version > FORMAT_VERSION {
+            return Err(Error::FutureVersion { found: version, known: FORMAT_VERSION });
+        }
+        let epoch = decoder.u32().map_err(cut)?;
+        if decoder.bytes(16).map_err(cut)? != store.0 {
+            return Err(damaged("it belongs to another store"));
+        }
+        let mut segments = SegmentList::new();
+        let mut missing = None;
+        for (index, entry) in (0..).zip(entries.chunks_exact(ENTRY_LEN)) {
+            match (decode(entry, seed, index), missing) {
+                (None, _) => missing = missing.or(Some(index)),
+                // An entry that was written when the missing one was already durable.
+                (Some((_, synced)), Some(hole)) if synced > hole => return Err(damaged("an entry is not as written")),
+                (Some(_), Some(_)) => {}
+                (Some((change, _)), None) => apply(change, &mut segments),
+            }
+        }
+        Ok((epoch, segments))
+    }
+
+    /// Appends an entry. Not durable before [`Manifest::sync`].
+    pub(super) fn append(&mut self, change: &Change) -> io::Result<()> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
+        let mut bytes = Vec::with_capacity(ENTRY_LEN);
+        encode(*change, self.seed, self.entries, self.synced, &mut bytes);
+        file.write_all_at(&bytes, ENTRY_LEN as u64 * (1 + u64::from(self.entries)))?;
+        self.entries += 1;
+        Ok(())
+    }
+
+    /// Makes what was appended durable.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.file.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?.sync()?;
+        self.synced = self.entries;
+        Ok(())
+    }
+}
+
+fn apply(change: Change, segments: &mut SegmentList) {
+    match change {
+        Change::Open { segment } => segments.insert(segment, None),
+        Change::Seal { segment, end, first_sequence, last_sequence } => {
+            segments.insert(segment, Some(Sealed { end, first_sequence, last_sequence }))
+        }
+    };
+}
+
+/// Checksum (4), kind (1), zeros (3), segment (4), entries known durable (4), end (8), first and last sequence (16).
+fn encode(change: Change, seed: u32, index: u32, synced: u32, out: &mut Vec<u8>) {
+    let (kind, segment, numbers) = match change {
+        Change::Open { segment } => (1, segment, [0; 3]),
+        Change::Seal { segment, end, first_sequence, last_sequence } => {
+            (2, segment, [end, first_sequence, last_sequence])
+        }
+    };
+    let mut rest = Vec::with_capacity(ENTRY_LEN);
+    rest.put_u8(kind);
+    rest.extend_from_slice(&[0; 3]);
+    rest.put_u32(segment);
+    rest.put_u32(synced);
+    numbers.into_iter().for_each(|number| rest.put_u64(number));
+    out.put_u32(entry_crc(seed, index, &rest));
+    out.extend_from_slice(&rest);
+}
+
+fn decode(bytes: &[u8], seed: u32, index: u32) -> Option<(Change, u32)> {
+    let mut decoder = Decoder::new(bytes);
+    let crc = decoder.u32().ok()?;
+    if entry_crc(seed, index, decoder.rest()) != crc {
+        return None;
+    }
+    let kind = decoder.u8().ok()?;
+    decoder.bytes(3).ok()?;
+    let segment = decoder.u32().ok()?;
+    let synced = decoder.u32().ok()?;
+    let (end, first_sequence, last_sequence) = (decoder.u64().ok()?, decoder.u64().ok()?, decoder.u64().ok()?);
+    let change = match kind {
+        1 => Change::Open { segment },
+        2 => Change::Seal { segment, end, first_sequence, last_sequence },
+        _ => return None,
+    };
+    Some((change, synced))
+}
+
+fn entry_crc(seed: u32, index: u32, rest: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
+    hasher.update(&index.to_le_bytes());
+    hasher.update(rest);
+    hasher.finalize()
+}

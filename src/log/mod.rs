@@ -1,0 +1,216 @@
+//! Bytes: records, segments and the manifest. Knows nothing of files or directories.
+//!
+//! The log is a sequence of *records*, each with a sequence number, in *segments*. Records that were appended together
+//! are a *transaction*: recovery shows all of them or none. `docs/FORMAT.md` draws every byte.
+//!
+//! Invariants:
+//! * There is one writer. A record's sequence number is one more than that of the record before it.
+//! * A segment exists if and only if the manifest says so, and was announced there before its first record.
+//! * A record in segment N+1 is acknowledged only after the manifest durably says that N is sealed. So whatever is
+//!   wrong in a sealed segment is damage, never a torn tail.
+//! * A failed write or sync is final: the log refuses all later appends. A full disk is no failure as long as the
+//!   half-written transaction could be cut off again.
+
+mod codec;
+mod error;
+mod files;
+mod format;
+mod manifest;
+mod record;
+mod recovery;
+mod scan;
+mod segment;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+
+pub use codec::{Decoder, Encoder, Truncated};
+pub use error::Error;
+pub use format::{FORMAT_VERSION, StoreId};
+pub use record::{Header, Location, MAX_BODY};
+pub use segment::Body;
+pub use recovery::{Damage, Report, Visit};
+pub use writer::{Appender, Draft};
+
+use crate::medium::Medium;
+use manifest::Manifest;
+use segment::Segment;
+use writer::Writer;
+
+/// How a log is opened.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Bytes after which a segment is sealed and the next one begun.
+    pub segment_size: u32,
+    /// Change nothing on the medium.
+    pub read_only: bool,
+    /// Make a new log where there is none.
+    pub create: bool,
+    /// Identity for a log that is created.
+    pub new_id: StoreId,
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct Log {
+    medium: Arc<dyn Medium>,
+    options: LogOptions,
+    id: StoreId,
+    segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    manifest: Mutex<Manifest>,
+    writer: Mutex<Writer>,
+    /// Held by the one thread that syncs.
+    syncing: Mutex<()>,
+    durable: AtomicU64,
+    failure: OnceLock<String>,
+}
+
+impl Log {
+    /// This store's identity.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// How often the log was opened for writing.
+    pub fn epoch(&self) -> u32 {
+        self.manifest.lock().epoch
+    }
+
+    /// The highest sequence number known to be on the medium.
+    pub fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Why the log refuses all writes, if it does.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Segments that there are, and their bytes.
+    pub fn size(&self) -> (usize, u64) {
+        let segments = self.segments.read();
+        let active = self.writer.lock().position();
+        let bytes = segments.values().map(|segment| segment.end(active)).sum();
+        (segments.len(), bytes)
+    }
+
+    /// The medium that the log is on.
+    pub fn medium(&self) -> &Arc<dyn Medium> {
+        &self.medium
+    }
+
+    /// The size at which segments are sealed, in bytes.
+    pub fn segment_size(&self) -> u32 {
+        self.options.segment_size
+    }
+
+    /// Begins a transaction: the caller is the one writer until the [`Appender`] is dropped.
+    pub fn begin(&self) -> Appender<'_> {
+        Appender::new(self, self.writer.lock())
+    }
+
+    /// The highest sequence number given out.
+    pub fn written(&self) -> u64 {
+        self.writer.lock().written()
+    }
+
+    /// Makes everything up to `sequence` durable, and with it all that was appended by then, and returns the sequence
+    /// number reached. One thread syncs at a time, for all who wait; writers go on meanwhile.
+    ///
+    /// # Errors
+    /// Any failure is final: see [`Log::failure`].
+    pub fn sync(&self, sequence: u64) -> Result<u64, Error> {
+        if sequence <= self.durable() {
+            return Ok(self.durable());
+        }
+        let _leader = self.syncing.lock();
+        if sequence <= self.durable() {
+            return Ok(self.durable());
+        }
+        self.check()?;
+        let (target, retired, active) = self.writer.lock().unsynced();
+        self.sync_segments(&retired, active.as_deref()).map_err(|error| self.fail("fsync of the log", &error))?;
+        self.durable.store(target, Ordering::Release);
+        Ok(target)
+    }
+
+    fn sync_segments(&self, retired: &[writer::Retired], active: Option<&Segment>) -> std::io::Result<()> {
+        for segment in retired {
+            segment.segment.file.sync()?;
+        }
+        if !retired.is_empty() {
+            // Before the active segment is synced, and so before anything in it is acknowledged.
+            let mut manifest = self.manifest.lock();
+            for segment in retired {
+                manifest.append(&segment.seal())?;
+            }
+            manifest.sync()?;
+        }
+        active.map_or(Ok(()), |segment| segment.file.sync())
+    }
+
+    /// Prepares the segment after the active one, so that no writer waits for it.
+    ///
+    /// # Errors
+    /// A full disk is reported and can be ignored: the writer tries again when it needs the segment.
+    pub fn prepare(&self) -> Result<(), Error> {
+        let Some(id) = self.writer.lock().wants_segment() else { return Ok(()) };
+        let segment = self.create_segment(id)?;
+        self.writer.lock().prepared(segment);
+        Ok(())
+    }
+
+    fn create_segment(&self, id: u32) -> Result<Arc<Segment>, Error> {
+        self.check()?;
+        let mut manifest = self.manifest.lock();
+        // Until the manifest names it, the segment does not exist, and a full disk is no harm.
+        let announced = Segment::create(&*self.medium, id, manifest.epoch, self.id).and_then(|segment| {
+            manifest.append(&manifest::Change::Open { segment: id })?;
+            Ok(Arc::new(segment))
+        });
+        let segment = match announced {
+            Ok(segment) => segment,
+            Err(error) if error::is_no_space(&error) => return Err(Error::NoSpace),
+            Err(error) => return Err(self.fail("creating a segment", &error)),
+        };
+        manifest.sync().map_err(|error| self.fail("fsync of the manifest", &error))?;
+        self.segments.write().insert(id, Arc::clone(&segment));
+        Ok(segment)
+    }
+
+    /// The body of a record, verified against its checksums and against what the caller knows of it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the bytes are not those that were written.
+    pub fn read(&self, location: Location, body_len: u32, sequence: u64) -> Result<Body, Error> {
+        let segment = self.segments.read().get(&location.segment).cloned();
+        let segment = segment.ok_or(Error::Damaged { location, what: "its segment is missing" })?;
+        let (header, body) = segment.read(location, body_len)?;
+        if header.sequence != sequence {
+            return Err(Error::Damaged { location, what: "another record is in its place" });
+        }
+        Ok(body)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match self.failure.get() {
+            Some(reason) => Err(Error::Failed(reason.clone())),
+            None if self.options.read_only => Err(Error::ReadOnly),
+            None => Ok(()),
+        }
+    }
+
+    /// Latches a failure: nothing is written from here on.
+    fn fail(&self, what: &str, error: &std::io::Error) -> Error {
+        let reason = format!("{what} failed: {error}");
+        log::error!("{reason}; the store is read-only until it is opened again");
+        Error::Failed(self.failure.get_or_init(|| reason).clone())
+    }
+}

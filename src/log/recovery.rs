@@ -1,0 +1,357 @@
+//! Opening a log: reads every record in order of sequence number, tells a torn tail from damage, and leaves a log
+//! that can be appended to.
+//!
+//! A *torn tail* is what a crash leaves: the last transactions, none of them acknowledged, lost or half there. It is
+//! cut off. *Damage* is anything missing from a sealed segment, or of which a later record says that it was durable.
+//! It is reported and stepped over; the records behind it survive.
+
+use std::io;
+use std::sync::Arc;
+
+use super::error::{Context, Error};
+use super::files;
+use super::format;
+use super::manifest::{Manifest, Sealed, SegmentList};
+use super::record::{Header, Location};
+use super::scan::Scanner;
+use super::segment::Segment;
+use super::writer::Writer;
+use super::{AtomicU64, BTreeMap, Log, LogOptions, Mutex, OnceLock, RwLock};
+use crate::medium::Medium;
+
+/// A record met during recovery.
+#[derive(Debug)]
+pub struct Visit<'a> {
+    /// Its header.
+    pub header: &'a Header,
+    /// Where it is.
+    pub location: Location,
+    /// Its body; `None` if that is damaged.
+    pub body: Option<&'a [u8]>,
+}
+
+/// A stretch of a segment that is not as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where it begins.
+    pub location: Location,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// What recovery found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Records read.
+    pub records: u64,
+    /// Bytes of unacknowledged transactions that were cut off, and where.
+    pub torn: Vec<Damage>,
+    /// Damaged stretches.
+    pub damage: Vec<Damage>,
+}
+
+/// An unsealed segment after recovery.
+#[derive(Debug)]
+struct Tail {
+    segment: Arc<Segment>,
+    end: u64,
+    first_sequence: u64,
+    last_sequence: u64,
+    /// Nothing but zeros behind `end`.
+    clean: bool,
+}
+
+impl Tail {
+    fn has_records(&self) -> bool {
+        self.last_sequence >= self.first_sequence
+    }
+
+    fn sealed(&self) -> Sealed {
+        Sealed { end: self.end, first_sequence: self.first_sequence, last_sequence: self.last_sequence }
+    }
+}
+
+type Visitor<'v> = dyn FnMut(Visit<'_>) + 'v;
+
+impl Log {
+    /// Opens the log on a medium, or creates it if the medium is empty and the options say so, and shows every record
+    /// to `visit` in order of sequence number. The caller holds the store's lock.
+    ///
+    /// # Errors
+    /// If there is no store, one of the future, or one that cannot be read. Damage inside segments is no error.
+    pub fn open(
+        medium: Arc<dyn Medium>,
+        options: LogOptions,
+        visit: &mut Visitor<'_>,
+    ) -> Result<(Log, Report), Error> {
+        let id = match format::read(&*medium) {
+            Err(Error::NotAStore) if options.create && !options.read_only => create(&*medium, options.new_id)?,
+            other => other?,
+        };
+        let (epoch, list) = Manifest::read(&*medium, id)?;
+        let mut segments = BTreeMap::new();
+        for &number in list.keys() {
+            segments.insert(number, Arc::new(Segment::open(&*medium, number, id, !options.read_only)?));
+        }
+        let mut report = Report::default();
+        let mut last_sequence = read_sealed(&segments, &list, visit, &mut report)?;
+        let unsealed = segments.values().filter(|segment| list.get(&segment.id) == Some(&None)).cloned().collect();
+        let tail = read_tail(unsealed, &mut last_sequence, visit, &mut report)?;
+
+        let manifest = match options.read_only {
+            true => Manifest::frozen(epoch),
+            false => settle(&*medium, id, epoch + 1, list, &tail).context(|| "rewriting the manifest".into())?,
+        };
+        let highest = segments.keys().next_back().copied().unwrap_or(0);
+        let mut writer = Writer::new(last_sequence + 1, highest + 1);
+        // Records go on where the last one ended; an empty segment behind that one is spare.
+        for tail in tail.iter().rev().take_while(|tail| tail.clean) {
+            let segment = Arc::clone(&tail.segment);
+            if tail.has_records() {
+                writer.resume(segment, tail.end, tail.first_sequence);
+                break;
+            }
+            writer.prepared(segment);
+        }
+        let log = Log {
+            medium,
+            id,
+            segments: RwLock::new(segments),
+            manifest: Mutex::new(manifest),
+            writer: Mutex::new(writer),
+            syncing: Mutex::new(()),
+            durable: AtomicU64::new(last_sequence),
+            failure: OnceLock::new(),
+            options,
+        };
+        Ok((log, report))
+    }
+}
+
+impl Log {
+    /// Whether a store is here, or one could be created; changes nothing.
+    ///
+    /// # Errors
+    /// As [`Log::open`] for what is not a store.
+    pub fn probe(medium: &dyn Medium, create: bool) -> Result<(), Error> {
+        match format::read(medium) {
+            Err(Error::NotAStore) if create => check_vacant(medium),
+            other => other.map(drop),
+        }
+    }
+}
+
+/// Whether there is nothing here but what a creation that was cut short may have left.
+fn check_vacant(medium: &dyn Medium) -> Result<(), Error> {
+    let ours = [files::LOCK, files::MANIFEST, files::SEGMENTS, "lost+found"];
+    let names = medium.list("").context(|| "listing the store directory".into())?;
+    match names.iter().all(|name| ours.contains(&name.as_str()) || name.ends_with(".tmp")) {
+        true => Ok(()),
+        false => Err(Error::NotEmpty),
+    }
+}
+
+/// Makes the files of a new store; the format file comes last, so that a creation cut short is begun anew.
+fn create(medium: &dyn Medium, id: super::StoreId) -> Result<super::StoreId, Error> {
+    check_vacant(medium)?;
+    let make = || -> io::Result<()> {
+        match medium.create_dir(files::SEGMENTS) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+        Segment::create(medium, 1, 0, id)?;
+        Manifest::write(medium, id, 0, &SegmentList::from([(1, None)]))?;
+        medium.sync_dir("")?;
+        format::write(medium, id)
+    };
+    make().context(|| "creating the store".into())?;
+    Ok(id)
+}
+
+/// Shows the records of all sealed segments; returns the highest sequence number.
+fn read_sealed(
+    segments: &BTreeMap<u32, Arc<Segment>>,
+    list: &SegmentList,
+    visit: &mut Visitor<'_>,
+    report: &mut Report,
+) -> Result<u64, Error> {
+    let mut sealed: Vec<_> = list.iter().filter_map(|(id, sealed)| Some((id, (*sealed)?))).collect();
+    sealed.sort_by_key(|(_, sealed)| sealed.first_sequence);
+    let mut last_sequence = 0;
+    for (id, sealed) in sealed {
+        last_sequence = last_sequence.max(sealed.last_sequence);
+        let Some(segment) = segments.get(id) else { continue };
+        segment.close(sealed.end);
+        let context = || format!("reading segment {id}");
+        let mut scanner = Scanner::new(segment, Some(sealed.end)).context(context)?;
+        let mut offset = scanner.start();
+        while offset < sealed.end {
+            if let Some(found) = scanner.record_at(offset).context(context)? {
+                offset += found.header.record_len();
+                report.records += 1;
+                if found.body.is_none() {
+                    report.damage.push(Damage { location: found.location, len: found.header.record_len() });
+                }
+                visit(Visit { header: &found.header, location: found.location, body: found.body });
+            } else {
+                let next = scanner.search(offset).context(context)?.unwrap_or(sealed.end);
+                report.damage.push(Damage { location: place(*id, offset), len: next - offset });
+                offset = next;
+            }
+        }
+    }
+    Ok(last_sequence)
+}
+
+/// Shows the records of the unsealed segments up to the torn tail, if there is one.
+fn read_tail(
+    segments: Vec<Arc<Segment>>,
+    last_sequence: &mut u64,
+    visit: &mut Visitor<'_>,
+    report: &mut Report,
+) -> Result<Vec<Tail>, Error> {
+    let mut proof = Proof { segments: &segments, highest: None };
+    let mut torn = false;
+    let mut tails = Vec::new();
+    for segment in &segments {
+        let context = || format!("reading segment {}", segment.id);
+        let mut scanner = Scanner::new(segment, None).context(context)?;
+        let mut tail = Tail {
+            segment: Arc::clone(segment),
+            end: scanner.start(),
+            first_sequence: *last_sequence + 1,
+            last_sequence: *last_sequence,
+            clean: true,
+        };
+        let mut damaged = false;
+        // Records of a transaction whose end was not met yet.
+        let mut open: Vec<(Header, Location, Option<Vec<u8>>)> = Vec::new();
+        let mut show = |open: &mut Vec<(Header, Location, Option<Vec<u8>>)>, tail: &mut Tail, end: u64| {
+            for (header, location, body) in open.drain(..) {
+                report.records += 1;
+                tail.last_sequence = header.sequence;
+                visit(Visit { header: &header, location, body: body.as_deref() });
+            }
+            tail.end = end;
+        };
+        let mut expected = *last_sequence + 1;
+        let mut offset = tail.end;
+        while !torn {
+            match scanner.record_at(offset).context(context)? {
+                Some(found)
+                    if found.header.sequence == expected && (found.body.is_some() || proof.covers(expected)?) =>
+                {
+                    let header = found.header;
+                    if found.body.is_none() {
+                        report.damage.push(Damage { location: found.location, len: header.record_len() });
+                    }
+                    offset += header.record_len();
+                    expected += 1;
+                    open.push((header, found.location, found.body.map(<[u8]>::to_vec)));
+                    if header.last {
+                        show(&mut open, &mut tail, offset);
+                    }
+                }
+                _ => {
+                    let ended = open.is_empty() && scanner.is_blank(offset).context(context)?;
+                    if ended || !proof.covers(expected)? {
+                        break;
+                    }
+                    // What is missing here was durable once: damage. Go on with the next newer record.
+                    damaged = true;
+                    show(&mut open, &mut tail, offset);
+                    let next = next_newer(&mut scanner, offset, expected).context(context)?;
+                    let (next, sequence) = next.unwrap_or((scanner.limit(), expected));
+                    report.damage.push(Damage { location: place(segment.id, offset), len: next - offset });
+                    (offset, expected) = (next, sequence);
+                    if offset >= scanner.limit() {
+                        tail.end = offset;
+                        break;
+                    }
+                }
+            }
+        }
+        *last_sequence = tail.last_sequence;
+        tail.clean = !damaged && scanner.is_blank(tail.end).context(context)?;
+        if !tail.clean && tail.end < scanner.limit() {
+            report.torn.push(Damage { location: place(segment.id, tail.end), len: scanner.limit() - tail.end });
+            torn = true;
+        }
+        tails.push(tail);
+    }
+    Ok(tails)
+}
+
+/// What the records of the tail say about their elders. Looked up only when something is missing.
+#[derive(Debug)]
+struct Proof<'a> {
+    segments: &'a [Arc<Segment>],
+    highest: Option<u64>,
+}
+
+impl Proof<'_> {
+    /// Whether some record says that this sequence number was durable when it was written.
+    fn covers(&mut self, sequence: u64) -> Result<bool, Error> {
+        let highest = match self.highest {
+            Some(highest) => highest,
+            None => *self.highest.insert(proven_durable(self.segments)?),
+        };
+        Ok(sequence <= highest)
+    }
+}
+
+/// The highest sequence number that any record of the tail calls durable.
+fn proven_durable(segments: &[Arc<Segment>]) -> Result<u64, Error> {
+    let mut proven = 0;
+    for segment in segments {
+        let context = || format!("reading segment {}", segment.id);
+        let mut scanner = Scanner::new(segment, None).context(context)?;
+        let mut offset = scanner.start();
+        while let Some(next) = scanner.search(offset).context(context)? {
+            let Some(found) = scanner.record_at(next).context(context)? else { break };
+            proven = proven.max(found.header.durable);
+            offset = next + found.header.record_len();
+        }
+    }
+    Ok(proven)
+}
+
+/// Where the next record with at least this sequence number is, and its number.
+fn next_newer(scanner: &mut Scanner<'_>, offset: u64, sequence: u64) -> io::Result<Option<(u64, u64)>> {
+    let mut offset = offset;
+    while let Some(next) = scanner.search(offset)? {
+        let Some(found) = scanner.record_at(next)? else { break };
+        if found.header.sequence >= sequence {
+            return Ok(Some((next, found.header.sequence)));
+        }
+        offset = next + found.header.record_len();
+    }
+    Ok(None)
+}
+
+/// Makes what recovery kept durable and writes it into a new manifest: the last clean segment with records stays
+/// open, and so do the empty ones behind it; every other one is sealed where its records end.
+fn settle(
+    medium: &dyn Medium,
+    id: super::StoreId,
+    epoch: u32,
+    mut list: SegmentList,
+    tail: &[Tail],
+) -> io::Result<Manifest> {
+    let mut open = true;
+    for tail in tail.iter().rev() {
+        // The bytes may have been written by a process that died before it synced them.
+        tail.segment.file.sync()?;
+        open &= tail.clean;
+        if !open {
+            list.insert(tail.segment.id, Some(tail.sealed()));
+            tail.segment.close(tail.end);
+        }
+        open &= !tail.has_records();
+    }
+    Manifest::write(medium, id, epoch, &list)
+}
+
+fn place(segment: u32, offset: u64) -> Location {
+    Location { segment, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
+}

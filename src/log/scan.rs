@@ -1,0 +1,101 @@
+//! Reads the records of one segment from front to back, through a window of the file.
+
+use std::io;
+
+use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
+use super::segment::{SEGMENT_HEADER_LEN, Segment};
+
+/// Bytes read at once.
+const WINDOW: usize = 1 << 20;
+
+/// A record as found: its header is right; its body is `None` if that is not as written.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) header: Header,
+    pub(super) location: Location,
+    pub(super) body: Option<&'a [u8]>,
+}
+
+/// Reads the records of one segment.
+#[derive(Debug)]
+pub(super) struct Scanner<'a> {
+    segment: &'a Segment,
+    limit: u64,
+    window: Vec<u8>,
+    window_start: u64,
+}
+
+impl<'a> Scanner<'a> {
+    /// Reads up to `end`, or to the end of the file.
+    pub(super) fn new(segment: &'a Segment, end: Option<u64>) -> io::Result<Scanner<'a>> {
+        let len = segment.file.len()?.min(u64::from(u32::MAX));
+        let limit = end.map_or(len, |end| end.min(len));
+        Ok(Scanner { segment, limit, window: Vec::new(), window_start: 0 })
+    }
+
+    /// Where the first record begins.
+    pub(super) fn start(&self) -> u64 {
+        u64::from(SEGMENT_HEADER_LEN)
+    }
+
+    /// Where reading ends.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// The record that begins at `offset`, if a whole one with a right header does.
+    pub(super) fn record_at(&mut self, offset: u64) -> io::Result<Option<Found<'_>>> {
+        let (segment, seed) = (self.segment.id, self.segment.seed);
+        let Ok(place) = u32::try_from(offset) else { return Ok(None) };
+        let Some(header) = Header::decode(self.bytes(offset, HEADER_LEN)?, seed, place) else { return Ok(None) };
+        if header.record_len() > self.limit.saturating_sub(offset) {
+            return Ok(None);
+        }
+        let body_len = header.body_len as usize;
+        let body = self.bytes(offset + HEADER_LEN as u64, body_len)?;
+        let intact = body.len() == body_len && crc32fast::hash(body) == header.body_crc;
+        let location = Location { segment, offset: place };
+        Ok(Some(Found { header, location, body: intact.then_some(body) }))
+    }
+
+    /// Where the next record with a right header begins, at or behind `offset`.
+    pub(super) fn search(&mut self, mut offset: u64) -> io::Result<Option<u64>> {
+        while offset + HEADER_LEN as u64 <= self.limit {
+            if self.record_at(offset)?.is_some() {
+                return Ok(Some(offset));
+            }
+            offset += ALIGNMENT as u64;
+        }
+        Ok(None)
+    }
+
+    /// Whether there is nothing but zeros from `offset` on.
+    pub(super) fn is_blank(&mut self, mut offset: u64) -> io::Result<bool> {
+        while offset < self.limit {
+            let bytes = self.bytes(offset, WINDOW)?;
+            if bytes.is_empty() || bytes.iter().any(|&byte| byte != 0) {
+                return Ok(bytes.is_empty());
+            }
+            offset += bytes.len() as u64;
+        }
+        Ok(true)
+    }
+
+    /// Up to `len` bytes at `offset`, fewer at the limit.
+    fn bytes(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
+        let len = self.limit.saturating_sub(offset).min(len as u64) as usize;
+        let inside = offset >= self.window_start
+            && offset + len as u64 <= self.window_start + self.window.len() as u64;
+        if !inside {
+            let want = self.limit.saturating_sub(offset).min(len.max(WINDOW) as u64) as usize;
+            self.window.resize(want, 0);
+            self.window_start = offset;
+            if let Err(error) = self.segment.file.read_exact_at(&mut self.window, offset) {
+                self.window.clear();
+                return Err(error);
+            }
+        }
+        let start = (offset - self.window_start) as usize;
+        Ok(self.window.get(start..start + len).unwrap_or_default())
+    }
+}

@@ -1,0 +1,139 @@
+//! A segment: a header of 64 bytes, then records.
+
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::codec::{Decoder, Encoder};
+use super::error::{Context, Error};
+use super::files;
+use super::format::{FORMAT_VERSION, StoreId};
+use super::record::{HEADER_LEN, Header, Location};
+use crate::medium::{File, Medium};
+
+/// Bytes of a segment's header: where its first record begins.
+pub(super) const SEGMENT_HEADER_LEN: u32 = 64;
+
+const MAGIC: &[u8; 8] = b"CASKSEG\0";
+
+/// The body of a record that was read. The header stands before it in memory, so that nothing was copied.
+#[derive(Debug)]
+pub struct Body(Vec<u8>);
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.get(HEADER_LEN..).unwrap_or_default()
+    }
+}
+
+/// An open segment.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) id: u32,
+    pub(super) file: Arc<dyn File>,
+    /// Checksum of the segment's header: mixed into the checksum of every record in it.
+    pub(super) seed: u32,
+    /// Where its records end; 0 while it may be appended to.
+    end: AtomicU64,
+}
+
+impl Segment {
+    /// Creates an empty segment and makes it and its name durable.
+    pub(super) fn create(medium: &dyn Medium, id: u32, epoch: u32, store: StoreId) -> io::Result<Segment> {
+        let path = files::segment(id);
+        let file = match medium.create(&path) {
+            // Left by a creation that the manifest never heard of: it does not exist.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                medium.remove(&path)?;
+                medium.create(&path)?
+            }
+            other => other?,
+        };
+        let (bytes, seed) = encode_header(id, epoch, store);
+        file.write_all_at(&bytes, 0)?;
+        file.sync()?;
+        medium.sync_dir(files::SEGMENTS)?;
+        Ok(Segment { id, file, seed, end: AtomicU64::new(0) })
+    }
+
+    /// Opens a segment that the manifest names.
+    pub(super) fn open(medium: &dyn Medium, id: u32, store: StoreId, write: bool) -> Result<Segment, Error> {
+        let path = files::segment(id);
+        let file = medium.open(&path, write).context(|| format!("opening {path}"))?;
+        let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
+        let damaged = |what| Error::DamagedFile { file: path.clone(), what };
+        match file.read_exact_at(&mut bytes, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged("it is too short")),
+            other => other.context(|| format!("reading {path}"))?,
+        }
+        let seed = decode_header(&bytes, id, store).map_err(damaged)?;
+        Ok(Segment { id, file, seed, end: AtomicU64::new(0) })
+    }
+
+    /// Declares where the records end: nothing is appended any more.
+    pub(super) fn close(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    /// Where the records end, given the active segment's number and end.
+    pub(super) fn end(&self, (active, position): (u32, u64)) -> u64 {
+        match self.end.load(Ordering::Acquire) {
+            0 if self.id == active => position,
+            0 => u64::from(SEGMENT_HEADER_LEN),
+            end => end,
+        }
+    }
+
+    /// A record, checked.
+    pub(super) fn read(&self, location: Location, body_len: u32) -> Result<(Header, Body), Error> {
+        let damaged = |what| Error::Damaged { location, what };
+        let mut bytes = vec![0; HEADER_LEN + body_len as usize];
+        match self.file.read_exact_at(&mut bytes, u64::from(location.offset)) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged("the segment is cut off")),
+            other => other.context(|| format!("reading the record at {location}"))?,
+        }
+        let header = Header::decode(&bytes, self.seed, location.offset).ok_or(damaged("its header is not as written"))?;
+        let body = Body(bytes);
+        if header.body_len != body_len || header.body_crc != crc32fast::hash(&body) {
+            return Err(damaged("its body is not as written"));
+        }
+        Ok((header, body))
+    }
+}
+
+fn encode_header(id: u32, epoch: u32, store: StoreId) -> (Vec<u8>, u32) {
+    let mut bytes = Vec::with_capacity(SEGMENT_HEADER_LEN as usize);
+    bytes.extend_from_slice(MAGIC);
+    bytes.put_u32(FORMAT_VERSION);
+    bytes.put_u32(id);
+    bytes.put_u32(epoch);
+    bytes.extend_from_slice(&store.0);
+    bytes.resize(SEGMENT_HEADER_LEN as usize - 4, 0);
+    let crc = crc32fast::hash(&bytes);
+    bytes.put_u32(crc);
+    (bytes, crc)
+}
+
+fn decode_header(bytes: &[u8; SEGMENT_HEADER_LEN as usize], id: u32, store: StoreId) -> Result<u32, &'static str> {
+    let (front, crc) = bytes.split_last_chunk::<4>().ok_or("it is too short")?;
+    let crc = u32::from_le_bytes(*crc);
+    let mut decoder = Decoder::new(front);
+    let cut = |_| "its header is cut off";
+    if decoder.bytes(MAGIC.len()).map_err(cut)? != MAGIC || crc32fast::hash(front) != crc {
+        return Err("its header is not as written");
+    }
+    if decoder.u32().map_err(cut)? > FORMAT_VERSION {
+        return Err("it is of a future version");
+    }
+    if decoder.u32().map_err(cut)? != id {
+        return Err("it is another segment's file");
+    }
+    let _epoch = decoder.u32().map_err(cut)?;
+    match decoder.bytes(16).map_err(cut)? == store.0 {
+        true => Ok(crc),
+        false => Err("it belongs to another store"),
+    }
+}

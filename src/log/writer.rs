@@ -1,0 +1,220 @@
+//! The one writer: appends transactions to the active segment.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+
+use super::error::{Error, is_no_space};
+use super::manifest::Change;
+use super::record::{ALIGNMENT, Header, Location, MAX_BODY, record_len};
+use super::segment::{SEGMENT_HEADER_LEN, Segment};
+use super::{Log, Ordering};
+
+/// A record to be appended: the log adds the sequence number and the checksums.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// What the body is; not 0.
+    pub kind: u8,
+    /// The entry that the record is about.
+    pub entry: u64,
+    /// The body, in pieces that are written one behind the other.
+    pub body: &'a [&'a [u8]],
+}
+
+impl Draft<'_> {
+    fn body_len(&self) -> usize {
+        self.body.iter().map(|piece| piece.len()).sum()
+    }
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+struct Active {
+    segment: Arc<Segment>,
+    offset: u64,
+    first_sequence: u64,
+}
+
+/// A segment that is full, but not yet synced and sealed.
+#[derive(Clone, Debug)]
+pub(super) struct Retired {
+    pub(super) segment: Arc<Segment>,
+    end: u64,
+    first_sequence: u64,
+    last_sequence: u64,
+}
+
+impl Retired {
+    /// The manifest's entry for it, once it is synced.
+    pub(super) fn seal(&self) -> Change {
+        Change::Seal {
+            segment: self.segment.id,
+            end: self.end,
+            first_sequence: self.first_sequence,
+            last_sequence: self.last_sequence,
+        }
+    }
+}
+
+/// Where the log is written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    active: Option<Active>,
+    /// An empty segment that follows the active one.
+    spare: Option<Arc<Segment>>,
+    retired: Vec<Retired>,
+    next_sequence: u64,
+    next_segment: u32,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// A writer that goes on with `next_sequence`, in no segment yet.
+    pub(super) fn new(next_sequence: u64, next_segment: u32) -> Writer {
+        Writer { active: None, spare: None, retired: Vec::new(), next_sequence, next_segment, buffer: Vec::new() }
+    }
+
+    /// Goes on in a segment whose records end at `offset`.
+    pub(super) fn resume(&mut self, segment: Arc<Segment>, offset: u64, first_sequence: u64) {
+        self.active = Some(Active { segment, offset, first_sequence });
+    }
+
+    /// Has an empty segment ready for when the active one is full.
+    pub(super) fn prepared(&mut self, segment: Arc<Segment>) {
+        // One that the writer has overtaken stays empty: segments are written in order of their numbers.
+        if segment.id > self.position().0 {
+            self.spare = Some(segment);
+        }
+    }
+
+    /// A number for a segment to prepare, if none is ready.
+    pub(super) fn wants_segment(&mut self) -> Option<u32> {
+        self.spare.is_none().then(|| self.take_segment_number())
+    }
+
+    fn take_segment_number(&mut self) -> u32 {
+        let number = self.next_segment;
+        self.next_segment += 1;
+        number
+    }
+
+    /// The highest sequence number given out.
+    pub(super) fn written(&self) -> u64 {
+        self.next_sequence - 1
+    }
+
+    /// The active segment's number and where its records end.
+    pub(super) fn position(&self) -> (u32, u64) {
+        self.active.as_ref().map_or((0, 0), |active| (active.segment.id, active.offset))
+    }
+
+    /// The last sequence number given out and the segments that a sync of it must cover. The retired ones are handed
+    /// over: the caller seals them.
+    pub(super) fn unsynced(&mut self) -> (u64, Vec<Retired>, Option<Arc<Segment>>) {
+        let active = self.active.as_ref().map(|active| Arc::clone(&active.segment));
+        (self.next_sequence - 1, std::mem::take(&mut self.retired), active)
+    }
+
+    /// Retires the active segment and goes on in the spare one.
+    fn rotate(&mut self, segment: Arc<Segment>) {
+        if let Some(Active { segment, offset, first_sequence }) = self.active.take() {
+            segment.close(offset);
+            let last_sequence = self.next_sequence - 1;
+            self.retired.push(Retired { segment, end: offset, first_sequence, last_sequence });
+        }
+        self.resume(segment, u64::from(SEGMENT_HEADER_LEN), self.next_sequence);
+    }
+}
+
+/// The right to append, held by one thread at a time.
+#[derive(Debug)]
+pub struct Appender<'a> {
+    log: &'a Log,
+    writer: MutexGuard<'a, Writer>,
+}
+
+impl<'a> Appender<'a> {
+    pub(super) fn new(log: &'a Log, writer: MutexGuard<'a, Writer>) -> Appender<'a> {
+        Appender { log, writer }
+    }
+
+    /// The sequence number that the next record will have.
+    pub fn next_sequence(&self) -> u64 {
+        self.writer.next_sequence
+    }
+
+    /// Appends one transaction and hands it to the operating system. Returns where each record is.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] leaves the log as it was; any other failure of the medium is final.
+    pub fn append(&mut self, drafts: &[Draft<'_>]) -> Result<Vec<Location>, Error> {
+        // Checked with the lock held: a sync may have failed since the caller began.
+        self.log.check()?;
+        let total: u64 = drafts.iter().map(|draft| record_len(draft.body_len())).sum();
+        let too_large = drafts.iter().any(|draft| draft.body_len() > MAX_BODY);
+        if too_large || total + u64::from(SEGMENT_HEADER_LEN) > u64::from(u32::MAX) {
+            return Err(Error::TooLarge(total));
+        }
+        let limit = u64::from(self.log.options.segment_size).max(u64::from(SEGMENT_HEADER_LEN) + total);
+        if self.writer.active.as_ref().is_none_or(|active| active.offset + total > limit) {
+            self.rotate()?;
+        }
+        let writer = &mut *self.writer;
+        let Some(active) = &mut writer.active else { return Err(Error::NoSpace) };
+        writer.buffer.clear();
+        let mut locations = Vec::with_capacity(drafts.len());
+        for (index, draft) in drafts.iter().enumerate() {
+            let offset = u32::try_from(active.offset + writer.buffer.len() as u64).unwrap_or(u32::MAX);
+            let mut body_crc = crc32fast::Hasher::new();
+            draft.body.iter().for_each(|piece| body_crc.update(piece));
+            let header = Header {
+                kind: draft.kind,
+                last: index + 1 == drafts.len(),
+                body_len: draft.body_len() as u32,
+                body_crc: body_crc.finalize(),
+                sequence: writer.next_sequence + index as u64,
+                entry: draft.entry,
+                durable: self.log.durable.load(Ordering::Acquire),
+            };
+            header.encode(active.segment.seed, offset, &mut writer.buffer);
+            draft.body.iter().for_each(|piece| writer.buffer.extend_from_slice(piece));
+            writer.buffer.resize(writer.buffer.len().next_multiple_of(ALIGNMENT), 0);
+            locations.push(Location { segment: active.segment.id, offset });
+        }
+        if let Err(error) = active.segment.file.write_all_at(&writer.buffer, active.offset) {
+            return Err(self.log.append_failed(&error, &active.segment, active.offset));
+        }
+        active.offset += total;
+        writer.next_sequence += drafts.len() as u64;
+        if writer.buffer.capacity() > 4 << 20 {
+            writer.buffer = Vec::new();
+        }
+        Ok(locations)
+    }
+
+    fn rotate(&mut self) -> Result<(), Error> {
+        let segment = match self.writer.spare.take() {
+            Some(segment) => segment,
+            None => {
+                let number = self.writer.take_segment_number();
+                self.log.create_segment(number)?
+            }
+        };
+        self.writer.rotate(segment);
+        Ok(())
+    }
+}
+
+impl Log {
+    /// A full disk is survived by cutting off what was half written; anything else is final.
+    fn append_failed(&self, error: &io::Error, segment: &Segment, end: u64) -> Error {
+        if !is_no_space(error) {
+            return self.fail("writing to the log", error);
+        }
+        match segment.file.set_len(end) {
+            Ok(()) => Error::NoSpace,
+            Err(error) => self.fail("cutting off a half-written transaction", &error),
+        }
+    }
+}

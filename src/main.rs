@@ -1,0 +1,7 @@
+//! The `caskfs` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    caskfs::cli::main()
+}

@@ -1,0 +1,234 @@
+//! The real medium: a directory of a mounted file system.
+//!
+//! Every descriptor is closed on exec, so no child keeps a segment or the lock open. No call is repeated after an
+//! error, above all no fsync: the kernel marks the pages clean when one fails, and a second one would succeed without
+//! having written anything (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::mem;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::statvfs::statvfs;
+
+use super::{File, Lock, Medium, Space};
+
+/// A store directory on a real file system.
+///
+/// ```
+/// use caskfs::medium::{Disk, Medium};
+///
+/// let directory = tempfile::tempdir()?;
+/// let disk = Disk::new(directory.path());
+/// let file = disk.create("note")?;
+/// file.write_all_at(b"hello", 0)?;
+/// file.sync()?; // the bytes are durable,
+/// disk.sync_dir("")?; // and now the name is too
+/// assert_eq!(disk.list("")?, ["note"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Disk {
+    root: PathBuf,
+}
+
+impl Disk {
+    /// The medium whose root is the directory `root`. Touches nothing: a directory that is missing fails the first
+    /// call that needs it.
+    pub fn new(root: impl Into<PathBuf>) -> Disk {
+        Disk { root: root.into() }
+    }
+
+    /// Makes the store directory if it is missing, and durable its name; an empty one that is there is closed to
+    /// others (mode 0700). One that holds anything is left alone.
+    ///
+    /// # Errors
+    /// Those of mkdir(2) and chmod(2).
+    pub fn create_root(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.root) {
+            Ok(()) => {
+                let parent = self.root.parent().filter(|parent| !parent.as_os_str().is_empty());
+                fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let empty = fs::read_dir(&self.root)?.next().is_none();
+                if empty { fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)) } else { Ok(()) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The store directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where `path` is on the file system; never outside of the root.
+    fn resolve(&self, path: &str) -> io::Result<PathBuf> {
+        check(path)?;
+        Ok(match path {
+            "" => self.root.clone(),
+            path => self.root.join(path),
+        })
+    }
+}
+
+/// Refuses what could lead out of the store: absolute paths, `..`, and components that are empty, `.` or hold a NUL.
+pub(super) fn check(path: &str) -> io::Result<()> {
+    let bad = |component: &str| matches!(component, "" | "." | "..") || component.contains('\0');
+    if !path.is_empty() && path.split('/').any(bad) {
+        let message = format!("{path:?} is not a path inside the store directory");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
+
+impl Medium for Disk {
+    fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(libc::O_CLOEXEC)
+            .open(self.resolve(path)?)?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(write)
+            .custom_flags(libc::O_CLOEXEC)
+            .open(self.resolve(path)?)?;
+        Ok(Arc::new(DiskFile(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.resolve(from)?, self.resolve(to)?)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.resolve(path)?)
+    }
+
+    fn create_dir(&self, path: &str) -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(self.resolve(path)?)
+    }
+
+    /// A name that is not UTF-8 is somebody else's: it is listed with U+FFFD in it, and so matches no name of a store.
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.resolve(path)?)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn sync_dir(&self, path: &str) -> io::Result<()> {
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_CLOEXEC | libc::O_DIRECTORY)
+            .open(self.resolve(path)?)?
+            .sync_all()
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let figures = statvfs(&self.root)?;
+        // Some file systems leave f_frsize at 0 (statvfs(3) counts blocks in it); counts of "no limit" would overflow.
+        let unit = match figures.fragment_size() {
+            0 => figures.block_size(),
+            size => size,
+        };
+        let free = figures.blocks_free().saturating_mul(unit);
+        Ok(Space {
+            total: figures.blocks().saturating_mul(unit),
+            free,
+            available: figures.blocks_available().saturating_mul(unit).min(free),
+        })
+    }
+
+    fn lock(&self, path: &str, shared: bool) -> io::Result<Option<Box<dyn Lock>>> {
+        let path = self.resolve(path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_CLOEXEC)
+            .open(&path);
+        // A reader may lock what it cannot write: flock(2) asks for no permission but to open.
+        if shared && file.as_ref().is_err_and(is_read_only) {
+            file = OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_CLOEXEC)
+                .open(&path);
+        }
+        let how = if shared {
+            FlockArg::LockSharedNonblock
+        } else {
+            FlockArg::LockExclusiveNonblock
+        };
+        match Flock::lock(file?, how) {
+            Ok(flock) => Ok(Some(Box::new(DiskLock(Some(flock))))),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(errno.into()),
+        }
+    }
+}
+
+/// Whether an open failed because this process may not, or nobody can, write there.
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EROFS | libc::EACCES | libc::EPERM)
+    )
+}
+
+/// An open file of a [`Disk`]. Every call names its offset (pread(2), pwrite(2)), so threads share no position.
+#[derive(Debug)]
+struct DiskFile(fs::File);
+
+impl File for DiskFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(data, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// A held flock(2). `None` only while it is dropped.
+#[derive(Debug)]
+struct DiskLock(Option<Flock<fs::File>>);
+
+impl Lock for DiskLock {}
+
+impl Drop for DiskLock {
+    /// `Flock` panics when the kernel does not unlock. Better to keep the descriptor, and with it the lock, until the
+    /// process ends.
+    fn drop(&mut self) {
+        if let Some(Err((flock, _))) = self.0.take().map(Flock::unlock) {
+            mem::forget(flock);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What goes wrong, and when: the count of operations and the faults planted on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+/// What goes wrong with one operation of a [`SimDisk`](super::SimDisk).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `ENOSPC`, and nothing is done. A sync that fails so loses what it was to make durable, as with `Io`.
+    NoSpace,
+    /// `EIO`. A write leaves the first half of its bytes (rounded down). A sync loses what it was to make durable: it
+    /// stays readable, but no later sync writes it. Anything else is not done.
+    Io,
+    /// A write takes the first half of its bytes (rounded up) and says so. Anything else goes well.
+    Short,
+    /// The power goes: this operation does not happen, and it and everything after it fails with `EIO`.
+    PowerCut,
+}
+
+/// The faults planted on a disk.
+#[derive(Default)]
+pub(super) struct Faults {
+    /// Mutating operations begun so far.
+    operations: u64,
+    planted: BTreeMap<u64, Fault>,
+    unreadable: BTreeSet<String>,
+    power_is_off: bool,
+}
+
+impl Faults {
+    pub(super) fn operations(&self) -> u64 {
+        self.operations
+    }
+
+    pub(super) fn plant(&mut self, operation: u64, fault: Fault) {
+        self.planted.insert(operation, fault);
+    }
+
+    pub(super) fn set_unreadable(&mut self, path: &str, on: bool) {
+        if on {
+            self.unreadable.insert(path.to_owned());
+        } else {
+            self.unreadable.remove(path);
+        }
+    }
+
+    /// The paths that cannot be read.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &str> {
+        self.unreadable.iter().map(String::as_str)
+    }
+
+    /// Forgets every fault; power that is off stays off.
+    pub(super) fn clear(&mut self) {
+        self.planted.clear();
+        self.unreadable.clear();
+    }
+
+    /// Fails once the power is off.
+    pub(super) fn powered(&self) -> io::Result<()> {
+        if self.power_is_off {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        Ok(())
+    }
+
+    /// Counts a mutating operation and returns its fault. One that comes after the power went is not counted.
+    fn count(&mut self) -> io::Result<Option<Fault>> {
+        self.powered()?;
+        let fault = self.planted.get(&self.operations).copied();
+        self.operations += 1;
+        self.power_is_off = fault == Some(Fault::PowerCut);
+        Ok(fault)
+    }
+
+    /// Begins an operation that is done as a whole or not at all.
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        match self.count()? {
+            None | Some(Fault::Short) => Ok(()),
+            Some(Fault::NoSpace) => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+            Some(Fault::Io | Fault::PowerCut) => Err(io::Error::from_raw_os_error(libc::EIO)),
+        }
+    }
+
+    /// Begins a write of `len` bytes: how many of them to write, and how to end then.
+    pub(super) fn begin_write(&mut self, len: usize) -> io::Result<(usize, io::Result<()>)> {
+        match self.count()? {
+            None => Ok((len, Ok(()))),
+            Some(Fault::Short) => Ok((len.div_ceil(2), Ok(()))),
+            Some(Fault::NoSpace) => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+            Some(Fault::Io) => Ok((len / 2, Err(io::Error::from_raw_os_error(libc::EIO)))),
+            Some(Fault::PowerCut) => Err(io::Error::from_raw_os_error(libc::EIO)),
+        }
+    }
+}

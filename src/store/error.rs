@@ -1,0 +1,111 @@
+//! What can go wrong with a store, and the errno and exit code of each.
+
+use crate::log;
+
+/// What can go wrong with a store, each message for the person who must act.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such key.
+    #[error("no such key")]
+    NotFound,
+    /// The inode that a handle or the kernel speaks of is gone.
+    #[error("the entry is gone")]
+    Stale,
+    /// The key is there already.
+    #[error("the key exists")]
+    Exists,
+    /// A part of the path is not a directory.
+    #[error("not a directory")]
+    NotADirectory,
+    /// A directory has no value.
+    #[error("it is a directory")]
+    IsADirectory,
+    /// The directory holds keys.
+    #[error("the directory is not empty")]
+    NotEmpty,
+    /// A component of the path is empty, `.`, `..`, or holds a `/` or NUL.
+    #[error("a key is a path of names between slashes; a name is not empty, `.` or `..`, and has no NUL in it")]
+    InvalidName,
+    /// A component of the path is longer than 255 bytes.
+    #[error("a name has at most 255 bytes")]
+    NameTooLong,
+    /// The operation makes no sense for this entry, or with these arguments.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The operation is not allowed on this kind of entry.
+    #[error("operation not permitted: {0}")]
+    NotPermitted(&'static str),
+    /// Such a thing is not supported.
+    #[error("not supported: {0}")]
+    NotSupported(&'static str),
+    /// More than 65,000 names for one entry.
+    #[error("an entry has at most 65,000 names")]
+    TooManyLinks,
+    /// There is no such extended attribute.
+    #[error("no such extended attribute")]
+    NoAttribute,
+    /// An extended attribute is too long, or there are too many.
+    #[error("extended attributes: {0}")]
+    AttributeTooLong(&'static str),
+    /// There is nothing at or behind this offset.
+    #[error("the offset is behind the end")]
+    BeyondEnd,
+    /// The value would be too long.
+    #[error("a value has at most 2^63 - 1 bytes")]
+    TooLarge,
+    /// The value of a key is not as it was written.
+    #[error("the value of {key} is damaged: {source}")]
+    DamagedKey {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        source: log::Error,
+    },
+    /// The medium is full, up to the reserve that deletes and merges need.
+    #[error("no space left on the medium")]
+    NoSpace,
+    /// The store is open for reading only.
+    #[error("the store is open for reading only")]
+    ReadOnly,
+    /// The log or the medium failed.
+    #[error(transparent)]
+    Log(log::Error),
+}
+
+impl From<log::Error> for Error {
+    fn from(error: log::Error) -> Error {
+        match error {
+            log::Error::NoSpace => Error::NoSpace,
+            log::Error::ReadOnly => Error::ReadOnly,
+            log::Error::TooLarge(_) => Error::TooLarge,
+            other => Error::Log(other),
+        }
+    }
+}
+
+impl Error {
+    /// The errno that a system call answers with, as in errno(3).
+    pub fn errno(&self) -> i32 {
+        match self {
+            Error::NotFound => libc::ENOENT,
+            Error::Stale => libc::ESTALE,
+            Error::Exists => libc::EEXIST,
+            Error::NotADirectory => libc::ENOTDIR,
+            Error::IsADirectory => libc::EISDIR,
+            Error::NotEmpty => libc::ENOTEMPTY,
+            Error::InvalidName | Error::Invalid(_) => libc::EINVAL,
+            Error::NameTooLong => libc::ENAMETOOLONG,
+            Error::NotPermitted(_) => libc::EPERM,
+            Error::NotSupported(_) => libc::EOPNOTSUPP,
+            Error::TooManyLinks => libc::EMLINK,
+            Error::NoAttribute => libc::ENODATA,
+            Error::AttributeTooLong(_) => libc::E2BIG,
+            Error::BeyondEnd => libc::ENXIO,
+            Error::TooLarge => libc::EFBIG,
+            Error::NoSpace => libc::ENOSPC,
+            Error::ReadOnly => libc::EROFS,
+            Error::DamagedKey { .. } | Error::Log(_) => libc::EIO,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Where a value's bytes are in the log.
+
+use std::ops::Range;
+
+use super::range_map::{Piece, RangeMap};
+use crate::log::Location;
+
+/// A run of a value's bytes in one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The record.
+    pub(super) location: Location,
+    /// Length of the record's body.
+    pub(super) body_len: u32,
+    /// Where in the body the run begins.
+    pub(super) skip: u32,
+    /// The record's sequence number.
+    pub(super) sequence: u64,
+}
+
+impl Piece for Extent {
+    fn advance(&mut self, bytes: u64) {
+        self.skip = self.skip.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    fn truncate(&mut self, _bytes: u64) {}
+}
+
+/// The extents of a value. Most values have one, at their beginning.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Extents {
+    #[default]
+    None,
+    One(u64, Extent),
+    Many(Box<RangeMap<Extent>>),
+}
+
+impl Extents {
+    /// Puts an extent where `range` says.
+    pub(super) fn insert(&mut self, range: Range<u64>, extent: Extent) {
+        match self {
+            Extents::None if range.start == 0 && !range.is_empty() => *self = Extents::One(range.end, extent),
+            Extents::One(len, _) if range.start == 0 && range.end >= *len => *self = Extents::One(range.end, extent),
+            _ => self.map().insert(range, extent),
+        }
+    }
+
+    /// Makes a stretch a hole.
+    pub(super) fn remove(&mut self, range: Range<u64>) {
+        match self {
+            Extents::None => {}
+            Extents::One(len, _) if range.start >= *len || range.is_empty() => {}
+            Extents::One(len, _) if range.end >= *len => match range.start {
+                0 => *self = Extents::None,
+                start => *len = start,
+            },
+            _ => self.map().remove(range),
+        }
+    }
+
+    /// Drops what is older than `sequence`.
+    pub(super) fn drop_older(&mut self, sequence: u64) {
+        match self {
+            Extents::None => {}
+            Extents::One(_, extent) if extent.sequence < sequence => *self = Extents::None,
+            Extents::One(..) => {}
+            Extents::Many(map) => map.retain(|extent| extent.sequence >= sequence),
+        }
+    }
+
+    /// The extents in a stretch, clipped to it.
+    pub(super) fn within(&self, range: Range<u64>) -> Vec<(Range<u64>, Extent)> {
+        let clip = |(place, extent): (Range<u64>, &Extent)| {
+            let clipped = place.start.max(range.start)..place.end.min(range.end);
+            let mut extent = *extent;
+            extent.advance(clipped.start - place.start);
+            (clipped, extent)
+        };
+        match self {
+            Extents::None => Vec::new(),
+            Extents::One(len, extent) if range.start < *len && !range.is_empty() => vec![clip((0..*len, extent))],
+            Extents::One(..) => Vec::new(),
+            Extents::Many(map) => map.overlapping(range.clone()).map(clip).collect(),
+        }
+    }
+
+    /// Bytes that are not holes.
+    pub(super) fn total(&self) -> u64 {
+        match self {
+            Extents::None => 0,
+            Extents::One(len, _) => *len,
+            Extents::Many(map) => map.total(),
+        }
+    }
+
+    fn map(&mut self) -> &mut RangeMap<Extent> {
+        if !matches!(self, Extents::Many(_)) {
+            let mut map = RangeMap::default();
+            if let Extents::One(len, extent) = *self {
+                map.insert(0..len, extent);
+            }
+            *self = Extents::Many(Box::new(map));
+        }
+        match self {
+            Extents::Many(map) => map,
+            Extents::None | Extents::One(..) => unreachable!("made a map just above"),
+        }
+    }
+}

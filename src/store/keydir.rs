@@ -1,0 +1,323 @@
+//! The keydir: every entry in memory, as a tree.
+//!
+//! It changes in one way only: a record that stands in the log is applied. Recovery applies all of them; a running
+//! store applies each right after appending it. So what is in memory is by construction what a restart would find.
+//! The one exception are *provisional* entries: files that were created but hold no acknowledged value yet. They are
+//! in the tree, and in no record; the first record that is written of one makes it an ordinary entry.
+//!
+//! Order of application is the order of sequence numbers. Children may come before the directory that they are in
+//! (a merge may have moved that), so a directory that is not known yet is made up, and filled in later.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::HashMap;
+
+use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
+use super::directory::Directory;
+use super::extents::{Extent, Extents};
+use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState, ValueChange};
+use crate::log::Location;
+
+/// What stat shows as the size of a directory.
+const DIRECTORY_SIZE: u64 = 4096;
+
+/// An entry.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) state: NodeState,
+    pub(super) extents: Extents,
+    /// Sequence number of the last record that changed the value.
+    pub(super) value_sequence: u64,
+    pub(super) directory: Option<Box<Directory>>,
+    /// How often the layer above holds on to it: an entry without names lives while it is held.
+    pins: AtomicU64,
+    /// In no record yet.
+    pub(super) provisional: bool,
+    /// A record of it could not be read.
+    pub(super) damaged: bool,
+}
+
+impl Node {
+    pub(super) fn new(state: NodeState) -> Node {
+        let directory = (state.attributes.kind == Kind::Directory).then(Box::default);
+        Node {
+            state,
+            extents: Extents::None,
+            value_sequence: 0,
+            directory,
+            pins: AtomicU64::new(0),
+            provisional: false,
+            damaged: false,
+        }
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    pub(super) fn stat(&self, id: EntryId) -> Stat {
+        let state = &self.state;
+        let (size, links) = match &self.directory {
+            Some(_) if id != ROOT && state.links.is_empty() => (DIRECTORY_SIZE, 0),
+            Some(directory) => (DIRECTORY_SIZE, 2 + directory.subdirectories),
+            None => (state.size, state.links.len() as u32),
+        };
+        Stat { id, attributes: state.attributes, size, allocated: self.extents.total(), links }
+    }
+}
+
+/// A stretch of a value that is in the log, but not published yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Staged {
+    pub(super) entry: EntryId,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    /// Where the bytes are; `None` for a hole.
+    pub(super) extent: Option<Extent>,
+}
+
+/// Every entry.
+#[derive(Debug)]
+pub(super) struct Keydir {
+    nodes: HashMap<EntryId, Node>,
+    /// By stage, in order of sequence numbers.
+    stages: HashMap<u64, Vec<Staged>>,
+    /// Greater than every id and cookie in use.
+    pub(super) next_id: EntryId,
+    pub(super) next_cookie: u64,
+    /// Provisional entries, which are in no record.
+    provisional: usize,
+}
+
+impl Keydir {
+    /// A tree with nothing but a root.
+    pub(super) fn new() -> Keydir {
+        let mut nodes = HashMap::new();
+        nodes.insert(ROOT, Node::new(directory_state(0o755)));
+        Keydir { nodes, stages: HashMap::new(), next_id: ROOT + 1, next_cookie: 16, provisional: 0 }
+    }
+
+    pub(super) fn get(&self, id: EntryId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    /// Number of entries, the root and the provisional ones left out.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len() - 1 - self.provisional
+    }
+
+    pub(super) fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
+        self.get(parent)?.directory.as_ref()?.get(name)
+    }
+
+    /// The name that an entry has at this place of a directory.
+    pub(super) fn name_at(&self, parent: EntryId, cookie: u64, id: EntryId) -> Option<&[u8]> {
+        let mut links = self.get(id)?.state.links.iter();
+        links.find(|link| link.parent == parent && link.cookie == cookie).map(|link| &*link.name)
+    }
+
+    /// An entry's path, for messages. The first of its names if it has several.
+    pub(super) fn path(&self, id: EntryId) -> String {
+        let mut names = Vec::new();
+        let mut id = id;
+        // Bounded, should damage have made a circle.
+        while id != ROOT && names.len() < 4096 {
+            let Some(link) = self.get(id).and_then(|node| node.state.links.first()) else {
+                names.push(format!("(entry {id})"));
+                break;
+            };
+            names.push(String::from_utf8_lossy(&link.name).into_owned());
+            id = link.parent;
+        }
+        names.reverse();
+        names.join("/")
+    }
+
+    pub(super) fn stage(&self, stage: u64) -> &[Staged] {
+        self.stages.get(&stage).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn drop_stage(&mut self, stage: u64) {
+        self.stages.remove(&stage);
+    }
+
+    /// Holds on to an entry; false if it is not there.
+    pub(super) fn pin(&self, id: EntryId) -> bool {
+        let node = self.get(id);
+        node.is_some_and(|node| node.pins.fetch_add(1, Ordering::Relaxed) < u64::MAX)
+    }
+
+    /// Lets go of an entry. True if it may be an orphan now: see [`Keydir::drop_if_orphan`].
+    pub(super) fn unpin(&self, id: EntryId, count: u64) -> bool {
+        let Some(node) = self.get(id) else { return false };
+        let before = node.pins.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pins| Some(pins.saturating_sub(count)));
+        before.is_ok_and(|pins| pins <= count) && node.state.links.is_empty()
+    }
+
+    /// Puts an entry into the tree that no record speaks of yet.
+    pub(super) fn insert_provisional(&mut self, id: EntryId, state: NodeState, time: Time) {
+        for link in &state.links {
+            if let Some(parent) = self.nodes.get_mut(&link.parent) {
+                parent.state.attributes.mtime = time;
+                parent.state.attributes.ctime = time;
+            }
+        }
+        let mut node = Node::new(state);
+        node.provisional = true;
+        self.provisional += 1;
+        self.next_id = self.next_id.max(id + 1);
+        let links = node.state.links.clone();
+        self.nodes.insert(id, node);
+        links.iter().for_each(|link| self.attach(id, link));
+    }
+
+    /// Changes the attributes of an entry that no record speaks of yet.
+    pub(super) fn change_provisional(&mut self, id: EntryId, state: NodeState) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.state.attributes = state.attributes;
+            node.state.xattrs = state.xattrs;
+        }
+    }
+
+    /// Applies a node record. `body_len` is the length of its body.
+    pub(super) fn apply_node(&mut self, id: EntryId, sequence: u64, at: Location, body_len: u32, record: NodeRecord) {
+        let NodeRecord { mut state, change, inline } = record;
+        self.next_id = self.next_id.max(id + 1);
+        let highest = state.links.iter().map(|link| link.cookie + 1).max().unwrap_or(0);
+        self.next_cookie = self.next_cookie.max(highest);
+        if change.replace {
+            state.value_start = state.value_start.min(sequence);
+        }
+
+        let old = self.nodes.get(&id).map(|node| node.state.links.clone()).unwrap_or_default();
+        old.iter().filter(|link| !state.links.contains(link)).for_each(|link| self.detach(id, link));
+        let staged = self.stages.remove(&change.stage).unwrap_or_default();
+        let node = self.nodes.entry(id).or_insert_with(|| Node::new(state.clone()));
+        self.provisional -= usize::from(std::mem::take(&mut node.provisional));
+        node.damaged = false;
+        if state.attributes.kind == Kind::Directory && node.directory.is_none() {
+            node.directory = Some(Box::default());
+        }
+        node.extents.drop_older(state.value_start);
+        if change.replace {
+            node.extents = Extents::None;
+        }
+        for Staged { offset, len, extent, .. } in staged.into_iter().filter(|staged| staged.entry == id) {
+            match extent {
+                Some(extent) => node.extents.insert(offset..offset + len, extent),
+                None => node.extents.remove(offset..offset + len),
+            }
+        }
+        if let Some((skip, len)) = inline {
+            node.extents.insert(0..u64::from(len), Extent { location: at, body_len, skip, sequence });
+        }
+        if change != (ValueChange { replace: false, stage: 0 }) {
+            node.value_sequence = sequence;
+        }
+        let links = state.links.clone();
+        node.state = state;
+        links.iter().filter(|link| !old.contains(link)).for_each(|link| self.attach(id, link));
+    }
+
+    /// Applies a data record: its bytes are staged until a node record publishes them.
+    pub(super) fn apply_data(&mut self, entry: EntryId, stage: u64, offset: u64, len: u64, mut extent: Extent) {
+        extent.skip = DATA_PREFIX as u32;
+        self.next_id = self.next_id.max(entry + 1);
+        self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: Some(extent) });
+    }
+
+    /// Applies a hole record.
+    pub(super) fn apply_hole(&mut self, entry: EntryId, stage: u64, offset: u64, len: u64) {
+        self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: None });
+    }
+
+    /// Applies a tombstone: the entry has no name any more.
+    pub(super) fn apply_tombstone(&mut self, id: EntryId) {
+        self.next_id = self.next_id.max(id + 1);
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        self.provisional -= usize::from(std::mem::take(&mut node.provisional));
+        let links = std::mem::take(&mut node.state.links);
+        links.iter().for_each(|link| self.detach(id, link));
+        self.drop_if_orphan(id);
+    }
+
+    /// Notes that a record of this entry could not be read.
+    pub(super) fn apply_damage(&mut self, id: EntryId) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.damaged = true;
+        }
+    }
+
+    /// After recovery: drops what no record published, and hangs directories whose own record is lost, but not their
+    /// children's, below the root. Returns the names given to those.
+    pub(super) fn finish_recovery(&mut self) -> Vec<String> {
+        self.stages.clear();
+        let lost = |(id, node): (&EntryId, &Node)| (*id != ROOT && node.state.links.is_empty()).then_some(*id);
+        let lost: Vec<EntryId> = self.nodes.iter().filter_map(lost).collect();
+        let mut names = Vec::new();
+        for id in lost {
+            if self.get(id).and_then(|node| node.directory.as_ref()).is_none_or(|directory| directory.len() == 0) {
+                self.nodes.remove(&id);
+                continue;
+            }
+            let name = format!("lost+found.{id}");
+            let link = Link { parent: ROOT, cookie: self.next_cookie, name: name.as_bytes().into() };
+            self.next_cookie += 1;
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.state.links.push(link.clone());
+            }
+            self.attach(id, &link);
+            names.push(name);
+        }
+        names
+    }
+
+    fn attach(&mut self, id: EntryId, link: &Link) {
+        let occupant = self.lookup(link.parent, &link.name);
+        if let Some(occupant) = occupant.filter(|occupant| *occupant != id) {
+            self.displace(occupant, link);
+        }
+        let is_directory = self.get(id).is_some_and(Node::is_directory);
+        let parent = self.nodes.entry(link.parent).or_insert_with(|| Node::new(directory_state(0o700)));
+        let directory = parent.directory.get_or_insert_default();
+        directory.insert(&link.name, link.cookie, id);
+        directory.subdirectories += u32::from(is_directory);
+        self.next_id = self.next_id.max(link.parent + 1);
+    }
+
+    fn detach(&mut self, id: EntryId, link: &Link) {
+        let is_directory = self.get(id).is_some_and(Node::is_directory);
+        if let Some(directory) = self.nodes.get_mut(&link.parent).and_then(|node| node.directory.as_mut())
+            && directory.get(&link.name) == Some(id)
+        {
+            directory.remove(&link.name, link.cookie);
+            directory.subdirectories -= u32::from(is_directory);
+        }
+    }
+
+    /// Takes a name from the entry that has it: the next record of the same transaction says what becomes of that.
+    fn displace(&mut self, id: EntryId, place: &Link) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let links = &mut node.state.links;
+        let taken = links.iter().position(|link| link.parent == place.parent && link.name == place.name);
+        if let Some(link) = taken.map(|position| links.swap_remove(position)) {
+            self.detach(id, &link);
+        }
+    }
+
+    /// Drops an entry that has no name and that nobody holds.
+    pub(super) fn drop_if_orphan(&mut self, id: EntryId) {
+        let orphan = |node: &Node| node.state.links.is_empty() && node.pins.load(Ordering::Relaxed) == 0;
+        if id != ROOT && self.get(id).is_some_and(orphan) {
+            self.nodes.remove(&id);
+        }
+    }
+}
+
+/// A directory of which nothing is known.
+fn directory_state(mode: u16) -> NodeState {
+    let time = Time::default();
+    let attributes =
+        Attributes { kind: Kind::Directory, mode, uid: 0, gid: 0, rdev: 0, atime: time, mtime: time, ctime: time };
+    NodeState { attributes, size: 0, links: Vec::new(), xattrs: Vec::new(), target: Box::default(), value_start: 0 }
+}

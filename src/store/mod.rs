@@ -1,0 +1,404 @@
+//! The Bitcask: keydir, transactions, group commit, recovery.
+//!
+//! Locks, in the order in which they are taken: the log's writer (a [`Transaction`] holds it from beginning to end, so
+//! there is one at a time), then the keydir. Only the holder of the first changes the keydir, so what a transaction
+//! has read stays true until it commits. No lock is held while the medium syncs.
+
+mod attributes;
+mod directory;
+mod error;
+mod extents;
+mod group_commit;
+mod keydir;
+mod namespace;
+mod options;
+mod paths;
+mod range_map;
+mod record;
+mod recovery;
+mod reserve;
+mod transaction;
+mod value;
+mod xattrs;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
+pub use error::Error;
+pub use extents::Extent;
+pub use group_commit::Callback;
+pub use namespace::{RenameMode, Unlink, check_name};
+pub use options::{Clock, Options};
+pub use paths::{Batch, Listed};
+pub use range_map::{Piece, RangeMap};
+pub use record::{MAX_EXTENT, MAX_NAME};
+pub use recovery::RecoveryReport;
+pub use transaction::{StagedRun, Transaction};
+pub use value::Update;
+pub use xattrs::XattrMode;
+
+use crate::log::{Log, LogOptions, StoreId};
+use crate::medium::{Disk, Lock, Medium, Space};
+use group_commit::GroupCommit;
+use keydir::Keydir;
+use reserve::Reserve;
+
+/// The file with the kernel lock.
+const LOCK: &str = "lock";
+
+/// A durable key-value store in a directory.
+pub struct Store {
+    commits: GroupCommit,
+    log: Arc<Log>,
+    keydir: RwLock<Keydir>,
+    reserve: Reserve,
+    options: Options,
+    report: RecoveryReport,
+    /// The kernel lock; absent only where a reader found no lock file.
+    _lock: Option<Box<dyn Lock>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Store").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+/// What a store says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// The store's identity.
+    pub id: StoreId,
+    /// How often it was opened for writing.
+    pub epoch: u32,
+    /// Entries: files, directories and all others.
+    pub keys: u64,
+    /// Segments of the log.
+    pub segments: u64,
+    /// Bytes in them.
+    pub log_bytes: u64,
+    /// The highest sequence number that was given out.
+    pub written: u64,
+    /// The highest sequence number that is known to be on the medium.
+    pub durable: u64,
+    /// Why the store refuses writes, if a write or sync has failed.
+    pub failure: Option<String>,
+    /// Room on the medium.
+    pub space: Space,
+}
+
+/// One name in a directory, with what stat shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// The name's place: greater than that of every name made before it in this directory.
+    pub cookie: u64,
+    /// The name.
+    pub name: Box<[u8]>,
+    /// The entry.
+    pub stat: Stat,
+}
+
+impl Store {
+    /// Opens the store in a directory on disk.
+    ///
+    /// # Errors
+    /// [`log::Error`](crate::log::Error) within [`Error::Log`]: no store, one of the future, in use, damaged.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Store, Error> {
+        let disk = Disk::new(path.as_ref());
+        if options.create && !options.read_only {
+            disk.create_root().map_err(|source| io_error("creating the store directory", source))?;
+        }
+        Store::open_on(Arc::new(disk), options)
+    }
+
+    /// Opens the store on a medium.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(medium: Arc<dyn Medium>, options: Options) -> Result<Store, Error> {
+        let create = options.create && !options.read_only;
+        // Before the lock, whose file would be the first change to a directory that is none of ours.
+        Log::probe(&*medium, create)?;
+        let lock = match medium.lock(LOCK, options.read_only) {
+            Ok(Some(lock)) => Some(lock),
+            Ok(None) => return Err(crate::log::Error::Locked.into()),
+            // A copy on a read-only medium: no writer can be there.
+            Err(error) if options.read_only && error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io_error("locking the store", error)),
+        };
+        let mut keydir = Keydir::new();
+        let mut damaged = Vec::new();
+        let log_options = LogOptions {
+            segment_size: options.segment_size,
+            read_only: options.read_only,
+            create,
+            new_id: options.id.unwrap_or_else(options::random_id),
+        };
+        let mut visit = |visit: crate::log::Visit<'_>| recovery::apply(&mut keydir, &visit, &mut damaged);
+        let (log, report) = Log::open(Arc::clone(&medium), log_options, &mut visit)?;
+        let report = recovery::report(&mut keydir, report, damaged);
+        report.tell();
+        let log = Arc::new(log);
+        let background = options.background && !options.read_only;
+        let commits = GroupCommit::new(Arc::clone(&log), background)
+            .map_err(|source| io_error("starting the sync thread", source))?;
+        let total = medium.space().map_or(0, |space| space.total);
+        let reserve = Reserve::new((2 * u64::from(options.segment_size)).min(total / 20));
+        let keydir = RwLock::new(keydir);
+        Ok(Store { commits, log, keydir, reserve, options, report, _lock: lock })
+    }
+
+    /// Makes everything durable and closes the store. Dropping it does the same, but cannot report a failure.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub fn close(self) -> Result<(), Error> {
+        self.sync()
+    }
+
+    /// Waits until everything that was acknowledged is durable.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub fn sync(&self) -> Result<(), Error> {
+        if self.options.read_only {
+            return Ok(());
+        }
+        self.commits.wait(self.log.written())
+    }
+
+    /// Waits until `sequence` is durable.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub fn wait(&self, sequence: u64) -> Result<(), Error> {
+        self.commits.wait(sequence)
+    }
+
+    /// Calls `done` once `sequence` is durable: now, on this thread, if it is already.
+    pub fn when_durable(&self, sequence: u64, done: Callback) {
+        self.commits.when_durable(sequence, done);
+    }
+
+    /// The highest sequence number that was given out: what a sync must reach to cover everything so far.
+    pub fn written(&self) -> u64 {
+        self.log.written()
+    }
+
+    /// Whether the store refuses writes: opened so, or since a write failed.
+    pub fn is_read_only(&self) -> bool {
+        self.options.read_only || self.log.failure().is_some()
+    }
+
+    /// What the last start found.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// What the store says of itself.
+    ///
+    /// # Errors
+    /// If the medium does not tell its free space.
+    pub fn info(&self) -> Result<Info, Error> {
+        let (segments, log_bytes) = self.log.size();
+        Ok(Info {
+            id: self.log.id(),
+            epoch: self.log.epoch(),
+            keys: self.keydir.read().len() as u64,
+            segments: segments as u64,
+            log_bytes,
+            written: self.log.written(),
+            durable: self.log.durable(),
+            failure: self.log.failure().map(str::to_owned),
+            space: self.space()?,
+        })
+    }
+
+    /// Room on the medium, without the reserve.
+    pub(crate) fn space(&self) -> Result<Space, Error> {
+        self.log.medium().space().map_err(|source| io_error("asking the medium for its free space", source))
+    }
+
+    /// Bytes that are kept free for deletes and merges.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.reserve.bytes()
+    }
+
+    /// Begins a transaction. There is one at a time: the calling thread waits for the one before, and must not begin
+    /// a second.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], or the failure that made the store refuse writes.
+    pub fn begin(&self) -> Result<Transaction<'_>, Error> {
+        if self.options.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if let Some(reason) = self.log.failure() {
+            return Err(crate::log::Error::Failed(reason.to_owned()).into());
+        }
+        Ok(Transaction::new(self))
+    }
+
+    /// Appends bytes of a value that nobody sees until an [`Update`] names their stage; a stage of 0 begins one.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] and others of the log.
+    pub fn stage(&self, entry: EntryId, stage: u64, offset: u64, bytes: &[u8]) -> Result<StagedRun, Error> {
+        let transaction = self.begin()?;
+        self.reserve.take(&**self.log.medium(), bytes.len() as u64 + 256)?;
+        transaction.stage(entry, stage, offset, bytes)
+    }
+
+    /// Forgets a stage: its bytes will not be published.
+    pub fn abandon(&self, stage: u64) {
+        self.keydir.write().drop_stage(stage);
+    }
+
+    /// An id for an entry that is made later.
+    fn spare_id(&self) -> Result<EntryId, Error> {
+        let _writer = self.begin()?;
+        let mut keydir = self.keydir.write();
+        keydir.next_id += 1;
+        Ok(keydir.next_id - 1)
+    }
+
+    /// What stat shows of an entry.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if it is gone.
+    pub fn entry(&self, id: EntryId) -> Result<Stat, Error> {
+        self.keydir.read().get(id).map(|node| node.stat(id)).ok_or(Error::Stale)
+    }
+
+    /// An entry's path, for messages.
+    pub fn path(&self, id: EntryId) -> String {
+        self.keydir.read().path(id)
+    }
+
+    /// A symbolic link's target.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if it is gone, [`Error::Invalid`] if it is none.
+    pub fn target(&self, id: EntryId) -> Result<Vec<u8>, Error> {
+        let keydir = self.keydir.read();
+        let node = keydir.get(id).ok_or(Error::Stale)?;
+        match node.state.attributes.kind {
+            Kind::Symlink => Ok(node.state.target.to_vec()),
+            _ => Err(Error::Invalid("not a symbolic link")),
+        }
+    }
+
+    /// Finds a name in a directory and holds on to the entry: see [`Store::unpin`].
+    ///
+    /// # Errors
+    /// Those of [`check_name`]; [`Error::Stale`], [`Error::NotADirectory`] of the parent.
+    pub fn lookup_pinned(&self, parent: EntryId, name: &[u8]) -> Result<Option<Stat>, Error> {
+        check_name(name)?;
+        let keydir = self.keydir.read();
+        let directory = keydir.get(parent).ok_or(Error::Stale)?;
+        let Some(id) = directory.directory.as_ref().ok_or(Error::NotADirectory)?.get(name) else { return Ok(None) };
+        keydir.pin(id);
+        Ok(keydir.get(id).map(|node| node.stat(id)))
+    }
+
+    /// Holds on to an entry: it stays readable after it has lost its last name.
+    pub fn pin(&self, id: EntryId) {
+        self.keydir.read().pin(id);
+    }
+
+    /// Lets go of an entry `count` times.
+    pub fn unpin(&self, id: EntryId, count: u64) {
+        if self.keydir.read().unpin(id, count) {
+            self.keydir.write().drop_if_orphan(id);
+        }
+    }
+
+    /// Makes a file that is in the tree, but in no record until its first transaction: a crash leaves nothing of it.
+    /// It is pinned once.
+    ///
+    /// # Errors
+    /// As [`Transaction::create`].
+    pub fn create_provisional(&self, parent: EntryId, name: &[u8], attributes: Attributes) -> Result<Stat, Error> {
+        let mut transaction = self.begin()?;
+        self.reserve.take(&**self.log.medium(), 512)?;
+        let id = transaction.create(parent, name, attributes, b"")?;
+        let state = transaction.view(id, Clone::clone)?;
+        let mut keydir = self.keydir.write();
+        keydir.next_cookie = keydir.next_cookie.max(state.links.iter().map(|link| link.cookie + 1).max().unwrap_or(0));
+        keydir.insert_provisional(id, state, transaction.now());
+        keydir.pin(id);
+        keydir.get(id).map(|node| node.stat(id)).ok_or(Error::Stale)
+    }
+
+    /// The children of a directory whose cookies are greater than `cookie`, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`Error::Stale`], [`Error::NotADirectory`].
+    pub fn children(&self, directory: EntryId, cookie: u64, limit: usize) -> Result<Vec<Child>, Error> {
+        let keydir = self.keydir.read();
+        let node = keydir.get(directory).ok_or(Error::Stale)?;
+        let names = node.directory.as_ref().ok_or(Error::NotADirectory)?;
+        let child = |(cookie, id): (u64, EntryId)| {
+            let name = keydir.name_at(directory, cookie, id)?.into();
+            Some(Child { cookie, name, stat: keydir.get(id)?.stat(id) })
+        };
+        Ok(names.after_cookie(cookie).filter_map(child).take(limit).collect())
+    }
+
+    /// The directory that an entry is in; the root is in itself.
+    pub fn parent(&self, id: EntryId) -> Option<EntryId> {
+        let keydir = self.keydir.read();
+        let node = keydir.get(id)?;
+        Some(node.state.links.first().map_or(ROOT, |link| link.parent))
+    }
+
+    /// Whether no record speaks of the entry yet, and whether it has a name.
+    pub fn standing(&self, id: EntryId) -> Result<Standing, Error> {
+        let keydir = self.keydir.read();
+        let node = keydir.get(id).ok_or(Error::Stale)?;
+        Ok(match (node.provisional, node.state.links.is_empty() && id != ROOT) {
+            (_, true) => Standing::Unlinked,
+            (true, false) => Standing::Provisional,
+            (false, false) => Standing::Recorded,
+        })
+    }
+
+    fn acknowledge(&self, sequence: u64) -> Result<(), Error> {
+        if self.options.durable { self.wait(sequence) } else { Ok(()) }
+    }
+
+    /// The present, by the store's clock.
+    pub fn now(&self) -> Time {
+        self.options.clock.now()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.sync() {
+            log::error!("closing the store: {error}");
+        }
+    }
+}
+
+/// Whether an entry would be found after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is in the log.
+    Recorded,
+    /// It was created, but is in no record yet.
+    Provisional,
+    /// It has lost its last name.
+    Unlinked,
+}
+
+fn io_error(context: &str, source: std::io::Error) -> Error {
+    crate::log::Error::Io { context: context.into(), source }.into()
+}

@@ -1,0 +1,201 @@
+//! Names: making, taking away and moving them. The tree stays a tree.
+
+use super::attributes::{Attributes, EntryId, Kind, ROOT};
+use super::error::Error;
+use super::record::{MAX_NAME, NodeState};
+use super::transaction::Transaction;
+
+/// The most bytes that the names of one entry may take together: all of them stand in each of its records.
+const MAX_LINK_BYTES: usize = 1 << 20;
+/// The most names of one entry, as on ext4.
+const MAX_LINKS: usize = 65_000;
+
+/// How rename treats an existing target, as renameat2(2) has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RenameMode {
+    /// Replace it.
+    #[default]
+    Replace,
+    /// Fail if there is one.
+    NoReplace,
+    /// Swap the two.
+    Exchange,
+}
+
+/// What [`Transaction::unlink`] may take away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlink {
+    /// Anything but a directory: unlink(2).
+    File,
+    /// An empty directory: rmdir(2).
+    Directory,
+}
+
+/// Checks a name.
+///
+/// # Errors
+/// [`Error::NameTooLong`] above 255 bytes; [`Error::InvalidName`] for an empty one, `.`, `..`, or a `/` or NUL in it.
+pub fn check_name(name: &[u8]) -> Result<(), Error> {
+    if name.len() > MAX_NAME {
+        return Err(Error::NameTooLong);
+    }
+    let bad = name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0);
+    if bad { Err(Error::InvalidName) } else { Ok(()) }
+}
+
+impl Transaction<'_> {
+    /// Makes an entry; `target` is a symbolic link's.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the name is taken; those of [`check_name`]; [`Error::NotADirectory`] of the parent.
+    pub fn create(
+        &mut self,
+        parent: EntryId,
+        name: &[u8],
+        attributes: Attributes,
+        target: &[u8],
+    ) -> Result<EntryId, Error> {
+        self.check_vacant(parent, name)?;
+        let id = self.make(attributes, target);
+        self.attach(id, parent, name)?;
+        Ok(id)
+    }
+
+    /// Gives an entry one more name.
+    ///
+    /// # Errors
+    /// As [`Transaction::create`]; [`Error::NotPermitted`] for a directory; [`Error::NotFound`] for one without a name.
+    pub fn link(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Error> {
+        self.check_vacant(parent, name)?;
+        let links_fit = |state: &NodeState| {
+            let bytes: usize = state.links.iter().map(|link| link.name.len() + 18).sum();
+            state.links.len() < MAX_LINKS && bytes + name.len() + 18 <= MAX_LINK_BYTES
+        };
+        let (kind, has_name, fits) =
+            self.view(id, |state| (state.attributes.kind, !state.links.is_empty(), links_fit(state)))?;
+        match (kind, has_name, fits) {
+            (Kind::Directory, ..) => Err(Error::NotPermitted("a directory has one name")),
+            (_, false, _) => Err(Error::NotFound),
+            (.., false) => Err(Error::TooManyLinks),
+            _ => self.attach(id, parent, name),
+        }
+    }
+
+    /// Takes a name away, and the entry with its last one. Returns the entry.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::IsADirectory`], [`Error::NotADirectory`] if it is the other kind;
+    /// [`Error::NotEmpty`].
+    pub fn unlink(&mut self, parent: EntryId, name: &[u8], what: Unlink) -> Result<EntryId, Error> {
+        let id = self.find(parent, name)?;
+        match (self.is_directory(id)?, what) {
+            (true, Unlink::File) => return Err(Error::IsADirectory),
+            (false, Unlink::Directory) => return Err(Error::NotADirectory),
+            (true, Unlink::Directory) if self.population(id) > 0 => return Err(Error::NotEmpty),
+            _ => {}
+        }
+        self.take_name(id, parent, name)?;
+        Ok(id)
+    }
+
+    /// Moves a name. Returns the moved entry, and the one that was replaced or swapped.
+    ///
+    /// # Errors
+    /// As rename(2): [`Error::NotFound`], [`Error::Exists`], [`Error::NotEmpty`], [`Error::IsADirectory`],
+    /// [`Error::NotADirectory`], and [`Error::Invalid`] for a directory into itself.
+    pub fn rename(
+        &mut self,
+        (parent, name): (EntryId, &[u8]),
+        (new_parent, new_name): (EntryId, &[u8]),
+        mode: RenameMode,
+    ) -> Result<(EntryId, Option<EntryId>), Error> {
+        check_name(new_name)?;
+        let id = self.find(parent, name)?;
+        self.check_directory(new_parent)?;
+        let target = self.lookup(new_parent, new_name);
+        let is_directory = self.is_directory(id)?;
+        if is_directory && self.is_within(new_parent, id)? {
+            return Err(Error::Invalid("a directory cannot be moved into itself"));
+        }
+        match (target, mode) {
+            (Some(_), RenameMode::NoReplace) => Err(Error::Exists),
+            (None, RenameMode::Exchange) => Err(Error::NotFound),
+            (Some(target), _) if target == id => Ok((id, None)),
+            (Some(target), RenameMode::Exchange) => {
+                if self.is_directory(target)? && self.is_within(parent, target)? {
+                    return Err(Error::Invalid("a directory cannot be moved into itself"));
+                }
+                self.detach(id, parent, name)?;
+                self.detach(target, new_parent, new_name)?;
+                self.attach(id, new_parent, new_name)?;
+                self.attach(target, parent, name)?;
+                Ok((id, Some(target)))
+            }
+            (target, RenameMode::Replace | RenameMode::NoReplace) => {
+                if let Some(target) = target {
+                    match (is_directory, self.is_directory(target)?) {
+                        (true, false) => return Err(Error::NotADirectory),
+                        (false, true) => return Err(Error::IsADirectory),
+                        (true, true) if self.population(target) > 0 => return Err(Error::NotEmpty),
+                        _ => self.take_name(target, new_parent, new_name)?,
+                    }
+                }
+                self.detach(id, parent, name)?;
+                self.attach(id, new_parent, new_name)?;
+                Ok((id, target))
+            }
+        }
+    }
+
+    /// The entry of this name.
+    pub(super) fn find(&self, parent: EntryId, name: &[u8]) -> Result<EntryId, Error> {
+        check_name(name)?;
+        self.check_directory(parent)?;
+        self.lookup(parent, name).ok_or(Error::NotFound)
+    }
+
+    /// Whether the entry is a directory.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if it is gone.
+    pub fn is_directory(&self, id: EntryId) -> Result<bool, Error> {
+        Ok(self.attributes(id)?.kind == Kind::Directory)
+    }
+
+    fn take_name(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Error> {
+        let left = self.detach(id, parent, name)?;
+        self.edit(id)?.removed = !left;
+        Ok(())
+    }
+
+    fn check_vacant(&self, parent: EntryId, name: &[u8]) -> Result<(), Error> {
+        check_name(name)?;
+        self.check_directory(parent)?;
+        match self.lookup(parent, name) {
+            Some(_) => Err(Error::Exists),
+            None => Ok(()),
+        }
+    }
+
+    /// A directory that was removed, but is still somebody's working directory, takes no new names.
+    fn check_directory(&self, id: EntryId) -> Result<(), Error> {
+        let (kind, gone) = self.view(id, |state| (state.attributes.kind, state.links.is_empty() && id != ROOT))?;
+        match kind {
+            Kind::Directory if gone => Err(Error::NotFound),
+            Kind::Directory => Ok(()),
+            _ => Err(Error::NotADirectory),
+        }
+    }
+
+    /// Whether `id` is `ancestor`, or somewhere below it.
+    fn is_within(&self, mut id: EntryId, ancestor: EntryId) -> Result<bool, Error> {
+        while id != ancestor {
+            let parent = self.view(id, |state| state.links.first().map(|link| link.parent))?;
+            match parent {
+                Some(parent) if id != ROOT => id = parent,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}

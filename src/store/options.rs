@@ -1,0 +1,93 @@
+//! How a store is opened.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::attributes::Time;
+use crate::log::StoreId;
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// Make a new store where there is an empty directory, or none.
+    pub create: bool,
+    /// Change nothing. A writer keeps readers out, and readers keep a writer out.
+    pub read_only: bool,
+    /// Every call waits until its change is durable. Without it a change is on the medium at most a second later, or
+    /// after [`Store::sync`](super::Store::sync).
+    pub durable: bool,
+    /// Bytes after which a segment of the log is sealed.
+    pub segment_size: u32,
+    /// Run the thread that syncs for those who cannot wait. Without it (in tests) whoever asks does.
+    pub background: bool,
+    /// What time it is.
+    pub clock: Clock,
+    /// The identity of a store that is made; random by default.
+    pub id: Option<StoreId>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            create: false,
+            read_only: false,
+            durable: true,
+            segment_size: 64 << 20,
+            background: true,
+            clock: Clock::default(),
+            id: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Options")
+            .field("create", &self.create)
+            .field("read_only", &self.read_only)
+            .field("durable", &self.durable)
+            .field("segment_size", &self.segment_size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells the time. Handed in, so that a test can replay a run.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Time + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks this function.
+    pub fn new(now: impl Fn() -> Time + Send + Sync + 'static) -> Clock {
+        Clock(Arc::new(now))
+    }
+
+    /// The present.
+    pub fn now(&self) -> Time {
+        (self.0)()
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock::new(|| SystemTime::now().into())
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Clock")
+    }
+}
+
+/// A random identity.
+pub(super) fn random_id() -> StoreId {
+    use std::hash::{BuildHasher, RandomState};
+    // The standard library keys each of these from the operating system's random numbers.
+    let half = || RandomState::new().hash_one(SystemTime::now()).to_le_bytes();
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&half());
+    id[8..].copy_from_slice(&half());
+    StoreId(id)
+}

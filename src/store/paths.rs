@@ -1,0 +1,357 @@
+//! Keys as paths: the embedded store's everyday interface.
+//!
+//! It sees what was published: a file that is being written through a mount has its old value here until the writer
+//! closes or syncs it. Symbolic links are not followed.
+
+use std::io::Read;
+
+use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
+use super::error::Error;
+use super::namespace::{RenameMode, Unlink, check_name};
+use super::record::MAX_EXTENT;
+use super::transaction::Transaction;
+use super::value::Update;
+use super::Store;
+
+/// Changes that are made together: all or none survive a crash.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    changes: Vec<BatchChange>,
+}
+
+#[derive(Clone, Debug)]
+enum BatchChange {
+    Put(Vec<u8>, Vec<u8>),
+    Remove(Vec<u8>),
+    Rename(Vec<u8>, Vec<u8>),
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl Into<Vec<u8>>) -> &mut Batch {
+        self.changes.push(BatchChange::Put(key.as_ref().into(), value.into()));
+        self
+    }
+
+    /// Removes a key; that it is missing is no error.
+    pub fn remove(&mut self, key: impl AsRef<[u8]>) -> &mut Batch {
+        self.changes.push(BatchChange::Remove(key.as_ref().into()));
+        self
+    }
+
+    /// Renames a key, replacing the target.
+    pub fn rename(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> &mut Batch {
+        self.changes.push(BatchChange::Rename(from.as_ref().into(), to.as_ref().into()));
+        self
+    }
+}
+
+/// A key with what stat shows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The key: a path from the root.
+    pub key: Vec<u8>,
+    /// What it is.
+    pub stat: Stat,
+}
+
+/// A key's components, checked.
+fn components(key: &[u8]) -> Result<Vec<&[u8]>, Error> {
+    let names: Vec<&[u8]> = key.split(|&byte| byte == b'/').collect();
+    names.iter().try_for_each(|name| check_name(name))?;
+    Ok(names)
+}
+
+impl Store {
+    /// Sets a key, making the directories above it, and waits until that is durable.
+    ///
+    /// # Errors
+    /// [`Error::IsADirectory`] if the key is one; [`Error::NotADirectory`] if a part of its path is not; those of the
+    /// log.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// let store = caskfs::Store::open(directory.path(), caskfs::Options { create: true, ..Default::default() })?;
+    /// store.put("users/42", "Ada")?;
+    /// assert_eq!(store.get("users/42")?.as_deref(), Some("Ada".as_bytes()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        if value.len() > MAX_EXTENT {
+            return self.put_reader(key, &mut &*value);
+        }
+        let mut transaction = self.begin()?;
+        transaction.put(key, Update::whole(value.to_vec()))?;
+        let sequence = transaction.commit()?;
+        self.acknowledge(sequence)
+    }
+
+    /// Sets a key to all that a reader gives: any length, in bounded memory.
+    ///
+    /// # Errors
+    /// As [`Store::put`], and those of the reader, after which the key has its old value.
+    pub fn put_reader(&self, key: impl AsRef<[u8]>, value: &mut dyn Read) -> Result<(), Error> {
+        let key = key.as_ref();
+        components(key)?;
+        let mut update = Update { replace: true, ..Update::default() };
+        // Staged under an entry of their own, the bytes belong to nobody until the transaction is committed.
+        let entry = self.spare_id()?;
+        let published = self.stage_reader(entry, &mut update, value).and_then(|()| {
+            let mut transaction = self.begin()?;
+            transaction.put_as(key, update.clone(), entry)?;
+            transaction.commit()
+        });
+        if published.is_err() {
+            self.abandon(update.stage);
+        }
+        self.acknowledge(published?)
+    }
+
+    /// Stages all that a reader gives; what is left over, less than an extent, stays in the update.
+    fn stage_reader(&self, entry: EntryId, update: &mut Update, value: &mut dyn Read) -> Result<(), Error> {
+        let mut buffer = Vec::new();
+        loop {
+            buffer.clear();
+            let read = value.take(MAX_EXTENT as u64).read_to_end(&mut buffer);
+            read.map_err(|source| crate::log::Error::Io { context: "reading the value".into(), source })?;
+            if buffer.len() < MAX_EXTENT {
+                break;
+            }
+            update.stage = self.stage(entry, update.stage, update.size, &buffer)?.stage;
+            update.size += buffer.len() as u64;
+        }
+        let rest = update.size;
+        update.size += buffer.len() as u64;
+        if !buffer.is_empty() {
+            update.bytes.push((rest, buffer));
+        }
+        Ok(())
+    }
+
+    /// The value of a key; `None` if there is no such key.
+    ///
+    /// # Errors
+    /// [`Error::IsADirectory`]; [`Error::DamagedKey`] if the bytes are not those that were written.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        let Some(id) = self.resolve(key.as_ref())? else { return Ok(None) };
+        let stat = self.entry(id)?;
+        if stat.attributes.kind != Kind::File {
+            return Err(if stat.attributes.kind == Kind::Directory { Error::IsADirectory } else { NOT_A_FILE });
+        }
+        let size = usize::try_from(stat.size).map_err(|_| Error::TooLarge)?;
+        let mut value = vec![0; size];
+        let len = self.read(id, 0, &mut value)?;
+        value.truncate(len);
+        Ok(Some(value))
+    }
+
+    /// What stat shows of a key; `None` if there is no such key. The empty key is the root.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`] and [`Error::NameTooLong`] for what cannot be a key.
+    pub fn stat(&self, key: impl AsRef<[u8]>) -> Result<Option<Stat>, Error> {
+        match self.resolve(key.as_ref())? {
+            Some(id) => self.entry(id).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes a key or an empty directory; says whether it was there.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`]; those of the log.
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let mut transaction = self.begin()?;
+        let there = transaction.remove(key.as_ref())?;
+        let sequence = transaction.commit()?;
+        self.acknowledge(sequence)?;
+        Ok(there)
+    }
+
+    /// Renames a key or a directory, replacing the target.
+    ///
+    /// # Errors
+    /// As [`Transaction::rename`].
+    pub fn rename(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Error> {
+        let mut transaction = self.begin()?;
+        transaction.rename_path(from.as_ref(), to.as_ref())?;
+        let sequence = transaction.commit()?;
+        self.acknowledge(sequence)
+    }
+
+    /// Makes all changes of a batch, or none of them.
+    ///
+    /// # Errors
+    /// That of the first change that cannot be made.
+    pub fn write(&self, batch: Batch) -> Result<(), Error> {
+        let mut transaction = self.begin()?;
+        for change in batch.changes {
+            match change {
+                BatchChange::Put(key, value) => transaction.put(&key, Update::whole(value))?,
+                BatchChange::Remove(key) => transaction.remove(&key).map(drop)?,
+                BatchChange::Rename(from, to) => transaction.rename_path(&from, &to)?,
+            }
+        }
+        let sequence = transaction.commit()?;
+        self.acknowledge(sequence)
+    }
+
+    /// The keys right below a directory, in order; the empty key is the root.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotADirectory`].
+    pub fn list(&self, directory: impl AsRef<[u8]>) -> Result<Vec<Listed>, Error> {
+        let key = directory.as_ref();
+        let id = self.resolve(key)?.ok_or(Error::NotFound)?;
+        let keydir = self.keydir.read();
+        let node = keydir.get(id).ok_or(Error::NotFound)?;
+        let directory = node.directory.as_ref().ok_or(Error::NotADirectory)?;
+        let listed = |(name, id): (&[u8], EntryId)| {
+            let child = keydir.get(id).filter(|child| !child.provisional)?;
+            Some(Listed { key: join(key, name), stat: child.stat(id) })
+        };
+        Ok(directory.from_name(b"").filter_map(listed).collect())
+    }
+
+    /// Every key that begins with these bytes, directories included, each directory before what is in it, in order of
+    /// names. The result is collected at once.
+    pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Vec<Listed> {
+        let prefix = prefix.as_ref();
+        let (above, front) = match prefix.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => (prefix.get(..slash).unwrap_or_default(), prefix.get(slash + 1..).unwrap_or_default()),
+            None => (&[][..], prefix),
+        };
+        let Ok(Some(top)) = self.resolve(above) else { return Vec::new() };
+        let keydir = self.keydir.read();
+        let mut found = Vec::new();
+        // What is still to be visited, the next last.
+        let mut pending: Vec<(Vec<u8>, EntryId)> = Vec::new();
+        let expand = |pending: &mut Vec<(Vec<u8>, EntryId)>, key: &[u8], id: EntryId, front: &[u8]| {
+            let Some(directory) = keydir.get(id).and_then(|node| node.directory.as_ref()) else { return };
+            let children = directory.from_name(front).take_while(|(name, _)| name.starts_with(front));
+            let start = pending.len();
+            pending.extend(children.map(|(name, id)| (join(key, name), id)));
+            pending.get_mut(start..).unwrap_or_default().reverse();
+        };
+        expand(&mut pending, above, top, front);
+        while let Some((key, id)) = pending.pop() {
+            expand(&mut pending, &key, id, b"");
+            if let Some(node) = keydir.get(id).filter(|node| !node.provisional) {
+                found.push(Listed { stat: node.stat(id), key });
+            }
+        }
+        found
+    }
+
+    /// The entry of a key that a record speaks of.
+    fn resolve(&self, key: &[u8]) -> Result<Option<EntryId>, Error> {
+        if key.is_empty() {
+            return Ok(Some(ROOT));
+        }
+        let keydir = self.keydir.read();
+        let mut id = ROOT;
+        for name in components(key)? {
+            match keydir.lookup(id, name) {
+                Some(child) => id = child,
+                None => return Ok(None),
+            }
+        }
+        Ok(keydir.get(id).filter(|node| !node.provisional).map(|_| id))
+    }
+}
+
+const NOT_A_FILE: Error = Error::Invalid("it is not a file");
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
+}
+
+fn attributes(kind: Kind, mode: u16, now: Time) -> Attributes {
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    Attributes { kind, mode, uid, gid, rdev: 0, atime: now, mtime: now, ctime: now }
+}
+
+impl Transaction<'_> {
+    /// Sets a key, keeping the entry and its attributes if it is there.
+    fn put(&mut self, key: &[u8], update: Update) -> Result<(), Error> {
+        let (parent, name) = self.make_parents(key)?;
+        let id = match self.lookup(parent, name) {
+            Some(id) => {
+                let mut attributes = self.attributes(id)?;
+                match attributes.kind {
+                    Kind::File => {}
+                    Kind::Directory => return Err(Error::IsADirectory),
+                    _ => return Err(NOT_A_FILE),
+                }
+                (attributes.mtime, attributes.ctime) = (self.now, self.now);
+                self.set_attributes(id, attributes)?;
+                id
+            }
+            None => self.create(parent, name, attributes(Kind::File, 0o644, self.now), b"")?,
+        };
+        self.set_value(id, update)
+    }
+
+    /// Sets a key to an entry whose value is staged, replacing the one that is there; it inherits the attributes.
+    fn put_as(&mut self, key: &[u8], update: Update, id: EntryId) -> Result<(), Error> {
+        let (parent, name) = self.make_parents(key)?;
+        let mut attributes = attributes(Kind::File, 0o644, self.now);
+        if let Some(old) = self.lookup(parent, name) {
+            let before = self.attributes(old)?;
+            (attributes.mode, attributes.uid, attributes.gid) = (before.mode, before.uid, before.gid);
+            self.unlink(parent, name, Unlink::File)?;
+        }
+        self.make_as(id, attributes, b"");
+        self.attach(id, parent, name)?;
+        self.set_value(id, update)
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<bool, Error> {
+        let Some((parent, name)) = self.walk(key)? else { return Ok(false) };
+        let Some(id) = self.lookup(parent, name) else { return Ok(false) };
+        let what = if self.is_directory(id)? { Unlink::Directory } else { Unlink::File };
+        self.unlink(parent, name, what)?;
+        Ok(true)
+    }
+
+    fn rename_path(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        let from = self.walk(from)?.ok_or(Error::NotFound)?;
+        self.find(from.0, from.1)?;
+        let to = self.make_parents(to)?;
+        self.rename(from, to, RenameMode::Replace).map(drop)
+    }
+
+    /// The directory and last name of a key; `None` if there is no such directory.
+    fn walk<'k>(&self, key: &'k [u8]) -> Result<Option<(EntryId, &'k [u8])>, Error> {
+        let names = components(key)?;
+        let Some((last, above)) = names.split_last() else { return Err(Error::InvalidName) };
+        let mut id = ROOT;
+        for name in above {
+            match self.lookup(id, name) {
+                Some(child) => id = child,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some((id, last)))
+    }
+
+    /// The directory and last name of a key; directories that are missing are made.
+    fn make_parents<'k>(&mut self, key: &'k [u8]) -> Result<(EntryId, &'k [u8]), Error> {
+        let names = components(key)?;
+        let Some((last, above)) = names.split_last() else { return Err(Error::InvalidName) };
+        let mut id = ROOT;
+        for name in above {
+            id = match self.lookup(id, name) {
+                Some(child) => child,
+                None => self.create(id, name, attributes(Kind::Directory, 0o755, self.now), b"")?,
+            };
+        }
+        Ok((id, last))
+    }
+}

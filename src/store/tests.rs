@@ -1,0 +1,29 @@
+use std::sync::Arc;
+
+use super::{Options, Store};
+use crate::medium::SimDisk;
+
+fn options() -> Options {
+    Options { create: true, segment_size: 600, background: false, ..Options::default() }
+}
+
+#[test]
+fn keys_survive_a_restart() {
+    let disk = SimDisk::new();
+    let store = Store::open_on(Arc::new(disk.clone()), options()).unwrap();
+    for round in 0..50u32 {
+        store.put(format!("users/{}", round % 7), round.to_string()).unwrap();
+    }
+    store.put("big", vec![7; 400_000]).unwrap();
+    store.rename("users", "people").unwrap();
+    store.remove("people/3").unwrap();
+    drop(store);
+    let store = Store::open_on(Arc::new(disk), options()).unwrap();
+    assert_eq!(store.get("people/0").unwrap().unwrap(), b"49");
+    assert_eq!(store.get("people/3").unwrap(), None);
+    assert_eq!(store.get("users/0").unwrap(), None);
+    assert_eq!(store.get("big").unwrap().unwrap(), vec![7; 400_000]);
+    assert_eq!(store.list("people").unwrap().len(), 6);
+    assert_eq!(store.recovery_report().torn, vec![]);
+    assert_eq!(store.recovery_report().damage, vec![]);
+}

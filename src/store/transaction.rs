@@ -1,0 +1,437 @@
+//! A transaction: changes to several entries that become visible, and survive a crash, all or none.
+//!
+//! It works on copies. What it reads is the keydir with its own changes on top; on commit each entry that it touched
+//! is written as one record with its whole state, the records are appended as one, and only then applied to the
+//! keydir. A transaction that fails or is dropped has changed nothing.
+
+use std::collections::HashMap;
+
+use super::attributes::{Attributes, EntryId, Kind, Time};
+use super::error::Error;
+use super::extents::Extent;
+use super::keydir::{Node, Staged};
+use super::record::{self, Link, MAX_EXTENT, NodeRecord, NodeState, ValueChange};
+use super::{Store, Update};
+use crate::log::{Appender, Draft};
+
+/// What a transaction makes of one entry.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) state: NodeState,
+    /// Made by this transaction.
+    pub(super) fresh: bool,
+    /// In no record before this transaction.
+    pub(super) provisional: bool,
+    /// It loses its last name.
+    pub(super) removed: bool,
+    update: Option<Update>,
+}
+
+/// One record to be appended, and what it does to the keydir.
+enum Record {
+    Data { entry: EntryId, offset: u64, bytes: Vec<u8> },
+    Hole { entry: EntryId, offset: u64, len: u64 },
+    Node { entry: EntryId, state: NodeState, change: ValueChange, inline: Option<Vec<u8>> },
+    Tombstone { entry: EntryId },
+}
+
+/// Changes to several entries, all or none.
+pub struct Transaction<'a> {
+    pub(super) store: &'a Store,
+    appender: Appender<'a>,
+    pub(super) now: Time,
+    changes: HashMap<EntryId, Change>,
+    order: Vec<EntryId>,
+    /// Names made (`Some`) and taken away (`None`).
+    names: HashMap<(EntryId, Box<[u8]>), Option<EntryId>>,
+    /// How many children each directory gained or lost.
+    population: HashMap<EntryId, i64>,
+    next_id: EntryId,
+    next_cookie: u64,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn new(store: &'a Store) -> Transaction<'a> {
+        let appender = store.log.begin();
+        let (next_id, next_cookie) = {
+            let keydir = store.keydir.read();
+            (keydir.next_id, keydir.next_cookie)
+        };
+        Transaction {
+            store,
+            appender,
+            now: store.now(),
+            changes: HashMap::new(),
+            order: Vec::new(),
+            names: HashMap::new(),
+            population: HashMap::new(),
+            next_id,
+            next_cookie,
+        }
+    }
+
+    /// The present, the same for everything that this transaction does.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Looks at an entry as this transaction sees it.
+    pub(super) fn view<R>(&self, id: EntryId, look: impl FnOnce(&NodeState) -> R) -> Result<R, Error> {
+        match self.changes.get(&id) {
+            Some(change) => Ok(look(&change.state)),
+            None => self.store.keydir.read().get(id).map(|node| look(&node.state)).ok_or(Error::Stale),
+        }
+    }
+
+    /// The attributes of an entry.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if it is gone.
+    pub fn attributes(&self, id: EntryId) -> Result<Attributes, Error> {
+        self.view(id, |state| state.attributes)
+    }
+
+    /// The entry of this name in a directory.
+    pub fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
+        match self.names.get(&(parent, name.into())) {
+            Some(entry) => *entry,
+            None => self.store.keydir.read().lookup(parent, name),
+        }
+    }
+
+    /// Number of children of a directory.
+    pub(super) fn population(&self, directory: EntryId) -> i64 {
+        let keydir = self.store.keydir.read();
+        let before = keydir.get(directory).and_then(|node| node.directory.as_ref()).map_or(0, |names| names.len());
+        before as i64 + self.population.get(&directory).copied().unwrap_or(0)
+    }
+
+    /// The entry, to be changed: its record will be written.
+    pub(super) fn edit(&mut self, id: EntryId) -> Result<&mut Change, Error> {
+        if !self.changes.contains_key(&id) {
+            let copy = |node: &Node| (node.state.clone(), node.provisional);
+            let (state, provisional) = self.store.keydir.read().get(id).map(copy).ok_or(Error::Stale)?;
+            // The directory of a provisional entry changed when that was made; its record is due now.
+            let parents: Vec<EntryId> = match provisional {
+                true => state.links.iter().map(|link| link.parent).collect(),
+                false => Vec::new(),
+            };
+            self.insert(id, Change { state, fresh: false, provisional, removed: false, update: None });
+            for parent in parents {
+                self.edit(parent)?;
+            }
+        }
+        self.changes.get_mut(&id).ok_or(Error::Stale)
+    }
+
+    pub(super) fn insert(&mut self, id: EntryId, change: Change) {
+        self.changes.insert(id, change);
+        self.order.push(id);
+    }
+
+    /// An entry that is not in the tree yet.
+    pub(super) fn make(&mut self, attributes: Attributes, target: &[u8]) -> EntryId {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.make_as(id, attributes, target);
+        id
+    }
+
+    /// An entry that is not in the tree yet, under an id that was set aside for it.
+    pub(super) fn make_as(&mut self, id: EntryId, attributes: Attributes, target: &[u8]) {
+        let state = new_state(attributes, target);
+        self.insert(id, Change { state, fresh: true, provisional: false, removed: false, update: None });
+    }
+
+    /// Gives an entry a name, and touches its new directory.
+    pub(super) fn attach(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Error> {
+        let (now, cookie) = (self.now, self.next_cookie);
+        self.next_cookie += 1;
+        self.touch(parent)?;
+        let state = &mut self.edit(id)?.state;
+        state.links.push(Link { parent, cookie, name: name.into() });
+        state.attributes.ctime = now;
+        self.names.insert((parent, name.into()), Some(id));
+        *self.population.entry(parent).or_default() += 1;
+        Ok(())
+    }
+
+    /// Takes a name from an entry, and touches the directory. Says whether the entry has others.
+    pub(super) fn detach(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<bool, Error> {
+        let now = self.now;
+        self.touch(parent)?;
+        let state = &mut self.edit(id)?.state;
+        state.links.retain(|link| link.parent != parent || *link.name != *name);
+        state.attributes.ctime = now;
+        let left = !state.links.is_empty();
+        self.names.insert((parent, name.into()), None);
+        *self.population.entry(parent).or_default() -= 1;
+        Ok(left)
+    }
+
+    fn touch(&mut self, directory: EntryId) -> Result<(), Error> {
+        let now = self.now;
+        let attributes = &mut self.edit(directory)?.state.attributes;
+        (attributes.mtime, attributes.ctime) = (now, now);
+        Ok(())
+    }
+
+    /// Changes the attributes of an entry.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if it is gone.
+    pub fn set_attributes(&mut self, id: EntryId, attributes: Attributes) -> Result<(), Error> {
+        self.edit(id)?.state.attributes = attributes;
+        Ok(())
+    }
+
+    /// Changes the value of a file; its new size goes with it.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if the entry is gone; those of the log.
+    pub fn set_value(&mut self, id: EntryId, mut update: Update) -> Result<(), Error> {
+        let overtaken = |node: &Node| update.stage != 0 && node.value_sequence > update.stage;
+        if self.store.keydir.read().get(id).is_some_and(overtaken) {
+            update.stage = self.restage(update.stage)?;
+        }
+        let change = self.edit(id)?;
+        change.state.size = update.size;
+        change.update = Some(update);
+        Ok(())
+    }
+
+    /// Writes the records of a stage anew. Another change of the value was published since it was begun, and records
+    /// must be in the log in the order in which they take effect. The old stage stays, should the transaction fail.
+    fn restage(&mut self, stage: u64) -> Result<u64, Error> {
+        let staged = self.store.keydir.read().stage(stage).to_vec();
+        let fresh = self.appender.next_sequence();
+        for Staged { entry, offset, len, extent } in staged {
+            let record = match extent {
+                Some(extent) => {
+                    Record::Data { entry, offset, bytes: self.store.read_extent(entry, &extent, 0..len as usize)? }
+                }
+                None => Record::Hole { entry, offset, len },
+            };
+            self.append(vec![record], fresh)?;
+        }
+        Ok(fresh)
+    }
+
+    /// Appends a run of bytes of a value that is not published yet; a stage of 0 begins a new one. Returns the stage
+    /// and where each piece now is.
+    pub(super) fn stage(mut self, entry: EntryId, stage: u64, offset: u64, bytes: &[u8]) -> Result<StagedRun, Error> {
+        let stage = if stage == 0 { self.appender.next_sequence() } else { stage };
+        let mut extents = Vec::new();
+        let mut at = offset;
+        for chunk in bytes.chunks(MAX_EXTENT) {
+            self.append(vec![Record::Data { entry, offset: at, bytes: chunk.to_vec() }], stage)?;
+            let staged = self.store.keydir.read().stage(stage).last().and_then(|staged| staged.extent);
+            extents.extend(staged.map(|extent| (at, chunk.len() as u64, extent)));
+            at += chunk.len() as u64;
+        }
+        Ok(StagedRun { stage, extents })
+    }
+
+    /// Appends the records of everything that was changed and applies them. Returns the sequence number of the last
+    /// record: once that is durable, so is the transaction.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] and others leave the store as it was.
+    pub fn commit(mut self) -> Result<u64, Error> {
+        let mut records = Vec::new();
+        let mut forgotten = Vec::new();
+        let first = self.appender.next_sequence();
+        let mut grows = false;
+        for id in std::mem::take(&mut self.order) {
+            let Some(Change { mut state, fresh, provisional, removed, update }) = self.changes.remove(&id) else {
+                continue;
+            };
+            if removed {
+                match (fresh, provisional) {
+                    (true, _) => {}
+                    (false, true) => forgotten.push(id),
+                    (false, false) => records.push(Record::Tombstone { entry: id }),
+                }
+                continue;
+            }
+            grows |= fresh || update.is_some();
+            let mut change = ValueChange { replace: false, stage: 0 };
+            let mut inline = None;
+            if let Some(update) = update {
+                change.replace = update.replace;
+                match update.into_inline() {
+                    Ok(bytes) => inline = Some(bytes).filter(|bytes| !bytes.is_empty()),
+                    Err(update) => {
+                        let next = first + records.len() as u64;
+                        let has_records = !update.bytes.is_empty() || !update.holes.is_empty();
+                        change.stage = if update.stage == 0 && has_records { next } else { update.stage };
+                        push_value(id, update, &mut records);
+                    }
+                }
+                let own = first + records.len() as u64;
+                if change.replace {
+                    state.value_start = if change.stage == 0 { own } else { change.stage };
+                }
+            }
+            records.push(Record::Node { entry: id, state, change, inline });
+        }
+        if grows {
+            let bytes = records.iter().map(Record::size).sum();
+            self.store.reserve.take(&**self.store.log.medium(), bytes)?;
+        }
+        let stage = first;
+        let sequence = self.append_staged(records, stage)?;
+        if !forgotten.is_empty() {
+            let mut keydir = self.store.keydir.write();
+            forgotten.into_iter().for_each(|id| keydir.apply_tombstone(id));
+        }
+        Ok(sequence)
+    }
+
+    /// Ends the transaction without writing anything, if `id` is provisional: its attributes change in memory, and its
+    /// first record will say so. Hands the transaction back if there is a record of it already.
+    ///
+    /// # Errors
+    /// The transaction, to be committed.
+    pub fn keep_provisional(mut self, id: EntryId) -> Result<(), Self> {
+        match self.changes.remove(&id) {
+            Some(change) if change.provisional => {
+                self.store.keydir.write().change_provisional(id, change.state);
+                Ok(())
+            }
+            change => {
+                self.changes.extend(change.map(|change| (id, change)));
+                Err(self)
+            }
+        }
+    }
+
+    /// Data and hole records belong to the stage of the node record that follows them.
+    fn append_staged(&mut self, records: Vec<Record>, first: u64) -> Result<u64, Error> {
+        let mut stages = Vec::with_capacity(records.len());
+        let mut stage = first;
+        for record in records.iter().rev() {
+            if let Record::Node { change, .. } = record {
+                stage = change.stage;
+            }
+            stages.push(stage);
+        }
+        stages.reverse();
+        self.append_records(records, &stages)
+    }
+
+    fn append(&mut self, records: Vec<Record>, stage: u64) -> Result<u64, Error> {
+        let stages = vec![stage; records.len()];
+        self.append_records(records, &stages)
+    }
+
+    fn append_records(&mut self, records: Vec<Record>, stages: &[u64]) -> Result<u64, Error> {
+        let first = self.appender.next_sequence();
+        if records.is_empty() {
+            return Ok(first - 1);
+        }
+        let fronts: Vec<Vec<u8>> = records.iter().zip(stages).map(|(record, stage)| record.front(*stage)).collect();
+        let bodies: Vec<[&[u8]; 2]> =
+            records.iter().zip(&fronts).map(|(record, front)| [front.as_slice(), record.back()]).collect();
+        let drafts: Vec<Draft<'_>> = records
+            .iter()
+            .zip(&bodies)
+            .map(|(record, body)| Draft { kind: record.kind(), entry: record.entry(), body })
+            .collect();
+        let locations = self.appender.append(&drafts)?;
+        let lengths: Vec<u32> = bodies.iter().map(|[front, back]| (front.len() + back.len()) as u32).collect();
+        let mut keydir = self.store.keydir.write();
+        let sequences = first..;
+        let places = sequences.zip(locations).zip(lengths);
+        for ((record, ((sequence, location), body_len)), (stage, front)) in
+            records.into_iter().zip(places).zip(stages.iter().zip(&fronts))
+        {
+            let extent = Extent { location, body_len, skip: 0, sequence };
+            match record {
+                Record::Data { entry, offset, bytes } => {
+                    keydir.apply_data(entry, *stage, offset, bytes.len() as u64, extent);
+                }
+                Record::Hole { entry, offset, len } => keydir.apply_hole(entry, *stage, offset, len),
+                Record::Node { entry, state, change, inline } => {
+                    let inline = inline.map(|bytes| (front.len() as u32, bytes.len() as u32));
+                    keydir.apply_node(entry, sequence, location, body_len, NodeRecord { state, change, inline });
+                }
+                Record::Tombstone { entry } => keydir.apply_tombstone(entry),
+            }
+        }
+        Ok(self.appender.next_sequence() - 1)
+    }
+}
+
+/// Where a staged run of bytes is.
+#[derive(Clone, Debug)]
+pub struct StagedRun {
+    /// The stage that it belongs to.
+    pub stage: u64,
+    /// Offset in the value, length and place of each piece.
+    pub extents: Vec<(u64, u64, Extent)>,
+}
+
+/// The records of a value that does not fit into its node record.
+fn push_value(entry: EntryId, update: Update, records: &mut Vec<Record>) {
+    for (offset, len) in update.holes {
+        records.push(Record::Hole { entry, offset, len });
+    }
+    for (offset, bytes) in update.bytes {
+        let mut at = offset;
+        for chunk in bytes.chunks(MAX_EXTENT) {
+            records.push(Record::Data { entry, offset: at, bytes: chunk.to_vec() });
+            at += chunk.len() as u64;
+        }
+    }
+}
+
+/// The state of an entry without names.
+pub(super) fn new_state(attributes: Attributes, target: &[u8]) -> NodeState {
+    let size = if attributes.kind == Kind::Symlink { target.len() as u64 } else { 0 };
+    NodeState { attributes, size, links: Vec::new(), xattrs: Vec::new(), target: target.into(), value_start: 0 }
+}
+
+impl Record {
+    fn kind(&self) -> u8 {
+        match self {
+            Record::Data { .. } => record::DATA,
+            Record::Hole { .. } => record::HOLE,
+            Record::Node { .. } => record::NODE,
+            Record::Tombstone { .. } => record::TOMBSTONE,
+        }
+    }
+
+    fn entry(&self) -> EntryId {
+        match self {
+            Record::Data { entry, .. }
+            | Record::Hole { entry, .. }
+            | Record::Node { entry, .. }
+            | Record::Tombstone { entry } => *entry,
+        }
+    }
+
+    /// The body up to the bytes of a value.
+    fn front(&self, stage: u64) -> Vec<u8> {
+        match self {
+            Record::Data { offset, .. } => record::encode_data(stage, *offset).to_vec(),
+            Record::Hole { offset, len, .. } => record::encode_hole(stage, *offset, *len),
+            Record::Node { state, change, inline, .. } => record::encode_node(state, *change, inline.is_some()),
+            Record::Tombstone { .. } => Vec::new(),
+        }
+    }
+
+    /// The bytes of a value that end the body.
+    fn back(&self) -> &[u8] {
+        match self {
+            Record::Data { bytes, .. } => bytes,
+            Record::Node { inline: Some(bytes), .. } => bytes,
+            _ => &[],
+        }
+    }
+
+    /// About how many bytes of log it takes.
+    fn size(&self) -> u64 {
+        256 + self.back().len() as u64
+    }
+}
