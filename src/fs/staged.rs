@@ -131,7 +131,8 @@ impl Staged {
     }
 
     fn memory_within(&self, range: Range<u64>) -> usize {
-        let memory = self.fragments.overlapping(range.clone()).filter(|(_, piece)| matches!(piece, Fragment::Memory(_)));
+        let memory =
+            self.fragments.overlapping(range.clone()).filter(|(_, piece)| matches!(piece, Fragment::Memory(_)));
         memory.map(|(place, _)| (place.end.min(range.end) - place.start.max(range.start)) as usize).sum()
     }
 

@@ -40,13 +40,7 @@ impl Filesystem {
     ///
     /// # Errors
     /// As `mode` says; [`Error::AttributeTooLong`]; [`Error::NotSupported`].
-    pub fn setxattr(
-        &self,
-        id: EntryId,
-        name: &[u8],
-        value: &[u8],
-        mode: XattrMode,
-    ) -> Result<Option<Sequence>, Error> {
+    pub fn setxattr(&self, id: EntryId, name: &[u8], value: &[u8], mode: XattrMode) -> Result<Option<Sequence>, Error> {
         check(name)?;
         let mut transaction = self.store.begin()?;
         transaction.set_xattr(id, name, value, mode)?;

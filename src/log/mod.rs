@@ -35,8 +35,8 @@ pub use codec::{Decoder, Encoder, Truncated};
 pub use error::Error;
 pub use format::{FORMAT_VERSION, StoreId};
 pub use record::{Header, Location, MAX_BODY};
-pub use segment::Body;
 pub use recovery::{Damage, Report, Visit};
+pub use segment::Body;
 pub use writer::{Appender, Draft};
 
 use crate::medium::Medium;

@@ -79,11 +79,7 @@ impl Log {
     ///
     /// # Errors
     /// If there is no store, one of the future, or one that cannot be read. Damage inside segments is no error.
-    pub fn open(
-        medium: Arc<dyn Medium>,
-        options: LogOptions,
-        visit: &mut Visitor<'_>,
-    ) -> Result<(Log, Report), Error> {
+    pub fn open(medium: Arc<dyn Medium>, options: LogOptions, visit: &mut Visitor<'_>) -> Result<(Log, Report), Error> {
         let id = match format::read(&*medium) {
             Err(Error::NotAStore) if options.create && !options.read_only => create(&*medium, options.new_id)?,
             other => other?,

@@ -84,8 +84,7 @@ impl<'a> Scanner<'a> {
     /// Up to `len` bytes at `offset`, fewer at the limit.
     fn bytes(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         let len = self.limit.saturating_sub(offset).min(len as u64) as usize;
-        let inside = offset >= self.window_start
-            && offset + len as u64 <= self.window_start + self.window.len() as u64;
+        let inside = offset >= self.window_start && offset + len as u64 <= self.window_start + self.window.len() as u64;
         if !inside {
             let want = self.limit.saturating_sub(offset).min(len.max(WINDOW) as u64) as usize;
             self.window.resize(want, 0);

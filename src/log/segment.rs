@@ -92,10 +92,13 @@ impl Segment {
         let damaged = |what| Error::Damaged { location, what };
         let mut bytes = vec![0; HEADER_LEN + body_len as usize];
         match self.file.read_exact_at(&mut bytes, u64::from(location.offset)) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged("the segment is cut off")),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(damaged("the segment is cut off"));
+            }
             other => other.context(|| format!("reading the record at {location}"))?,
         }
-        let header = Header::decode(&bytes, self.seed, location.offset).ok_or(damaged("its header is not as written"))?;
+        let header =
+            Header::decode(&bytes, self.seed, location.offset).ok_or(damaged("its header is not as written"))?;
         let body = Body(bytes);
         if header.body_len != body_len || header.body_crc != crc32fast::hash(&body) {
             return Err(damaged("its body is not as written"));

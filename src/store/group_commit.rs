@@ -42,7 +42,8 @@ impl GroupCommit {
     /// Without a thread, callbacks are served by whoever leaves them.
     pub(super) fn new(log: Arc<Log>, background: bool) -> std::io::Result<GroupCommit> {
         let shared = Arc::new(Shared { log, queue: Mutex::default(), wake: Condvar::new() });
-        let run = |shared: Arc<Shared>| std::thread::Builder::new().name("caskfs-sync".into()).spawn(move || shared.run());
+        let run =
+            |shared: Arc<Shared>| std::thread::Builder::new().name("caskfs-sync".into()).spawn(move || shared.run());
         let thread = background.then(|| run(Arc::clone(&shared))).transpose()?;
         Ok(GroupCommit { shared, thread })
     }

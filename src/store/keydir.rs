@@ -150,7 +150,8 @@ impl Keydir {
     /// Lets go of an entry. True if it may be an orphan now: see [`Keydir::drop_if_orphan`].
     pub(super) fn unpin(&self, id: EntryId, count: u64) -> bool {
         let Some(node) = self.get(id) else { return false };
-        let before = node.pins.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pins| Some(pins.saturating_sub(count)));
+        let before =
+            node.pins.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pins| Some(pins.saturating_sub(count)));
         before.is_ok_and(|pins| pins <= count) && node.state.links.is_empty()
     }
 

@@ -5,13 +5,13 @@
 
 use std::io::Read;
 
+use super::Store;
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 use super::error::Error;
 use super::namespace::{RenameMode, Unlink, check_name};
 use super::record::MAX_EXTENT;
 use super::transaction::Transaction;
 use super::value::Update;
-use super::Store;
 
 /// Changes that are made together: all or none survive a crash.
 #[derive(Clone, Debug, Default)]

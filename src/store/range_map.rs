@@ -78,7 +78,8 @@ impl<P: Piece> RangeMap<P> {
 
     /// The pieces that begin before `range.end` and end behind `range.start`, unclipped.
     pub fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = (Range<u64>, &P)> {
-        let before = self.pieces.range(..range.start).next_back().filter(|(start, (len, _))| **start + len > range.start);
+        let before =
+            self.pieces.range(..range.start).next_back().filter(|(start, (len, _))| **start + len > range.start);
         let inside = (!range.is_empty()).then(|| self.pieces.range(range)).into_iter().flatten();
         before.into_iter().chain(inside).map(|(&start, (len, piece))| (start..start + len, piece))
     }

@@ -35,7 +35,9 @@ fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>) -> Option<()> {
     let (entry, sequence, location) = (header.entry, header.sequence, visit.location);
     match header.kind {
         record::TOMBSTONE => keydir.apply_tombstone(entry),
-        record::NODE => keydir.apply_node(entry, sequence, location, header.body_len, record::decode_node(visit.body?)?),
+        record::NODE => {
+            keydir.apply_node(entry, sequence, location, header.body_len, record::decode_node(visit.body?)?)
+        }
         record::DATA => {
             let (stage, offset, len) = record::decode_data(visit.body?)?;
             keydir.apply_data(entry, stage, offset, len, extent(location, header.body_len, sequence));

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use super::Store;
 use super::attributes::EntryId;
 use super::error::Error;
 use super::extents::Extent;
 use super::record::MAX_EXTENT;
-use super::Store;
 
 /// A change of a value. `size` is the value's length after it.
 #[derive(Clone, Debug, Default)]
@@ -56,10 +56,13 @@ impl Store {
             let node = keydir.get(id).ok_or(Error::Stale)?;
             if node.damaged {
                 drop(keydir);
-                return Err(self.damaged(id, crate::log::Error::DamagedFile {
-                    file: "log".into(),
-                    what: "a record of this key could not be read at the last start",
-                }));
+                return Err(self.damaged(
+                    id,
+                    crate::log::Error::DamagedFile {
+                        file: "log".into(),
+                        what: "a record of this key could not be read at the last start",
+                    },
+                ));
             }
             let size = node.state.size;
             (size, node.extents.within(offset..offset.saturating_add(buffer.len() as u64).min(size)))
@@ -88,7 +91,10 @@ impl Store {
     }
 
     fn read_into(&self, id: EntryId, extent: &Extent, out: &mut [u8]) -> Result<(), Error> {
-        let body = self.log.read(extent.location, extent.body_len, extent.sequence).map_err(|error| self.damaged(id, error))?;
+        let body = self
+            .log
+            .read(extent.location, extent.body_len, extent.sequence)
+            .map_err(|error| self.damaged(id, error))?;
         let start = extent.skip as usize;
         match body.get(start..start + out.len()) {
             Some(bytes) => out.copy_from_slice(bytes),

@@ -1,9 +1,9 @@
 //! Extended attributes: small values beside a key's, in the same record as its name.
 
+use super::Store;
 use super::attributes::EntryId;
 use super::error::Error;
 use super::transaction::Transaction;
-use super::Store;
 
 /// The longest value of an attribute, as Linux has it.
 const MAX_VALUE: usize = 64 << 10;
