@@ -115,7 +115,9 @@ impl Store {
         if options.create && !options.read_only {
             disk.create_root().map_err(|source| io_error("creating the store directory", source))?;
         }
-        Store::open_on(Arc::new(disk), options)
+        // The process may change its working directory later.
+        let absolute = path.as_ref().canonicalize().map_err(|source| io_error("finding the store", source))?;
+        Store::open_on(Arc::new(Disk::new(absolute)), options)
     }
 
     /// Opens the store on a medium.
@@ -152,7 +154,19 @@ impl Store {
         let total = medium.space().map_or(0, |space| space.total);
         let reserve = Reserve::new((2 * u64::from(options.segment_size)).min(total / 20));
         let keydir = RwLock::new(keydir);
-        Ok(Store { commits, log, keydir, reserve, options, report, _lock: lock })
+        let store = Store { commits, log, keydir, reserve, options, report, _lock: lock };
+        if store.log.written() == 0 && !store.options.read_only {
+            store.found()?;
+        }
+        Ok(store)
+    }
+
+    /// Gives a new store's root its owner and its time.
+    fn found(&self) -> Result<(), Error> {
+        let mut transaction = self.begin()?;
+        let root = paths::new_attributes(Kind::Directory, 0o755, transaction.now());
+        transaction.set_attributes(ROOT, root)?;
+        transaction.commit().map(drop)
     }
 
     /// Makes everything durable and closes the store. Dropping it does the same, but cannot report a failure.

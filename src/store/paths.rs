@@ -272,7 +272,8 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
-fn attributes(kind: Kind, mode: u16, now: Time) -> Attributes {
+/// Attributes of an entry that this process makes.
+pub(super) fn new_attributes(kind: Kind, mode: u16, now: Time) -> Attributes {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     Attributes { kind, mode, uid, gid, rdev: 0, atime: now, mtime: now, ctime: now }
 }
@@ -293,7 +294,7 @@ impl Transaction<'_> {
                 self.set_attributes(id, attributes)?;
                 id
             }
-            None => self.create(parent, name, attributes(Kind::File, 0o644, self.now), b"")?,
+            None => self.create(parent, name, new_attributes(Kind::File, 0o644, self.now), b"")?,
         };
         self.set_value(id, update)
     }
@@ -301,7 +302,7 @@ impl Transaction<'_> {
     /// Sets a key to an entry whose value is staged, replacing the one that is there; it inherits the attributes.
     fn put_as(&mut self, key: &[u8], update: Update, id: EntryId) -> Result<(), Error> {
         let (parent, name) = self.make_parents(key)?;
-        let mut attributes = attributes(Kind::File, 0o644, self.now);
+        let mut attributes = new_attributes(Kind::File, 0o644, self.now);
         if let Some(old) = self.lookup(parent, name) {
             let before = self.attributes(old)?;
             (attributes.mode, attributes.uid, attributes.gid) = (before.mode, before.uid, before.gid);
@@ -349,7 +350,7 @@ impl Transaction<'_> {
         for name in above {
             id = match self.lookup(id, name) {
                 Some(child) => child,
-                None => self.create(id, name, attributes(Kind::Directory, 0o755, self.now), b"")?,
+                None => self.create(id, name, new_attributes(Kind::Directory, 0o755, self.now), b"")?,
             };
         }
         Ok((id, last))

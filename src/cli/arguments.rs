@@ -1,0 +1,191 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::fs::SyncMode;
+
+/// A durable key-value store that you mount: each key is a file, each close is an fsync.
+#[derive(Debug, Parser)]
+#[command(name = "caskfs", version, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Mount(MountArguments),
+    Umount(UmountArguments),
+    Get(KeyArguments),
+    Put(PutArguments),
+    Rm(RmArguments),
+    Mv(MvArguments),
+    Ls(LsArguments),
+    Stat(StatArguments),
+    Info(InfoArguments),
+}
+
+/// Mount a store; one that does not exist is created. Returns when the mount answers.
+#[derive(Debug, Args)]
+pub(super) struct MountArguments {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// An empty directory outside of the store.
+    pub(super) mountpoint: PathBuf,
+    /// What waits for the disk: `close` and fsync; `always` rename, unlink, mkdir and so on too; or at an `interval`
+    /// of a second everything but fsync.
+    #[arg(long, value_enum, default_value = "close")]
+    pub(super) sync: Sync,
+    /// Refuse all changes.
+    #[arg(long)]
+    pub(super) read_only: bool,
+    /// Let other users in; permissions decide what they may do.
+    #[arg(long)]
+    pub(super) allow_other: bool,
+    /// Show every key as owned by this user.
+    #[arg(long, value_name = "ID")]
+    pub(super) uid: Option<u32>,
+    /// Show every key as owned by this group.
+    #[arg(long, value_name = "ID")]
+    pub(super) gid: Option<u32>,
+    /// Take these permission bits from every key shown (octal).
+    #[arg(long, value_name = "MODE", value_parser = octal)]
+    pub(super) umask: Option<u16>,
+    /// The name shown as the mount's source; the store's path by default.
+    #[arg(long, value_name = "NAME")]
+    pub(super) fsname: Option<String>,
+    /// Stay in front instead of becoming a daemon.
+    #[arg(long, short)]
+    pub(super) foreground: bool,
+    /// Where the daemon writes its log; `daemon.log` in the store by default.
+    #[arg(long, value_name = "FILE")]
+    pub(super) log_file: Option<PathBuf>,
+    /// Say on standard output when the mount answers: how the daemon tells the command that started it.
+    #[arg(long, hide = true)]
+    pub(super) announce: bool,
+}
+
+/// What waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Sync {
+    Close,
+    Always,
+    Interval,
+}
+
+impl From<Sync> for SyncMode {
+    fn from(sync: Sync) -> SyncMode {
+        match sync {
+            Sync::Close => SyncMode::Close,
+            Sync::Always => SyncMode::Always,
+            Sync::Interval => SyncMode::Interval,
+        }
+    }
+}
+
+/// Unmount, and wait until the daemon has ended. A dead mount is cleared away.
+#[derive(Debug, Args)]
+pub(super) struct UmountArguments {
+    /// Where the store is mounted.
+    pub(super) mountpoint: PathBuf,
+    /// Take the mount away from those who use it.
+    #[arg(long, short)]
+    pub(super) lazy: bool,
+}
+
+/// Print a key's value.
+#[derive(Debug, Args)]
+pub(super) struct KeyArguments {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// The key: a path from the store's root.
+    pub(super) key: OsString,
+}
+
+/// Set a key, and return when that is on the disk. Directories above it are made.
+#[derive(Debug, Args)]
+pub(super) struct PutArguments {
+    /// The store directory; one that does not exist is created.
+    pub(super) store: PathBuf,
+    /// The key: a path from the store's root.
+    pub(super) key: OsString,
+    /// The value; standard input if it is missing or `-`.
+    pub(super) value: Option<OsString>,
+}
+
+/// Remove keys.
+#[derive(Debug, Args)]
+pub(super) struct RmArguments {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// The keys.
+    #[arg(required = true)]
+    pub(super) keys: Vec<OsString>,
+    /// Remove directories with all keys below them.
+    #[arg(long, short)]
+    pub(super) recursive: bool,
+    /// Say nothing of keys that do not exist.
+    #[arg(long, short)]
+    pub(super) force: bool,
+}
+
+/// Rename a key or a directory, replacing the target.
+#[derive(Debug, Args)]
+pub(super) struct MvArguments {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// The key.
+    pub(super) from: OsString,
+    /// Its new name: a path from the store's root.
+    pub(super) to: OsString,
+}
+
+/// List keys: those in a directory, or all that begin with a prefix.
+#[derive(Debug, Args)]
+pub(super) struct LsArguments {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// A directory, or the beginning of keys; the root by default.
+    pub(super) prefix: Option<OsString>,
+    /// Show mode, links, owner, group, size and time too.
+    #[arg(long, short)]
+    pub(super) long: bool,
+    /// List what is below the directories too.
+    #[arg(long, short)]
+    pub(super) recursive: bool,
+    /// Print a JSON object a line.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Show what is known of a key.
+#[derive(Debug, Args)]
+pub(super) struct StatArguments {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// The key: a path from the store's root.
+    pub(super) key: OsString,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Show what a store holds, and how it is.
+#[derive(Debug, Args)]
+pub(super) struct InfoArguments {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn octal(text: &str) -> Result<u16, String> {
+    match u16::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("an octal number from 0 to 777 is wanted".into()),
+    }
+}

@@ -1,0 +1,62 @@
+//! A command's end of the socket.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::{Reply, Request, socket_path};
+use crate::cli::exit::{DAMAGED, Failure, OTHER};
+
+/// A connection to the daemon, for one request.
+pub(in crate::cli) struct Connection(UnixStream);
+
+impl Connection {
+    /// Connects to the daemon of a store, if there is one.
+    pub(in crate::cli) fn open(store: &Path) -> Option<Connection> {
+        let directory = File::open(store).ok()?;
+        UnixStream::connect(socket_path(&directory)).ok().map(Connection)
+    }
+
+    /// Waits until the daemon has ended, or has stopped listening to anybody.
+    pub(in crate::cli) fn wait_for_end(mut self) {
+        // Nothing was asked, so nothing but the end can come.
+        let _ = self.0.read(&mut [0]);
+    }
+
+    /// Asks; the value of a `put` comes from `input`, that of a `get` goes to `output`.
+    pub(in crate::cli) fn call(
+        self,
+        request: &Request,
+        input: &mut dyn Read,
+        output: &mut dyn Write,
+    ) -> Result<Reply, Failure> {
+        let Connection(mut stream) = self;
+        let mut line = serde_json::to_vec(request).map_err(std::io::Error::from)?;
+        line.push(b'\n');
+        stream.write_all(&line)?;
+        // A refusal may come before all of the value is sent: then the answer says why.
+        let sent = std::io::copy(input, &mut stream).and_then(|_| stream.shutdown(Shutdown::Write));
+        let mut answer = BufReader::new(&stream);
+        let mut line = String::new();
+        // Lists are long lines; those of requests are not.
+        answer.read_line(&mut line)?;
+        if line.is_empty() {
+            sent?;
+            return Err(Failure::new(OTHER, "the daemon ended before it answered"));
+        }
+        let reply = serde_json::from_str(&line).map_err(std::io::Error::from)?;
+        if let Reply::Value { size, .. } = reply {
+            let copied = std::io::copy(&mut answer.take(size), output)?;
+            output.flush()?;
+            if copied < size {
+                return Err(Failure::new(DAMAGED, "the value could not be read to its end: see the daemon's log"));
+            }
+        }
+        match reply {
+            Reply::Failed(failure) => Err(failure),
+            reply => Ok(reply),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Doing what a request says, on an open store.
+
+use std::io::{Read, Write};
+
+use super::{Entry, Recovery, Reply, Request, StoreInfo};
+use crate::cli::exit::{Failure, NO_KEY, OTHER};
+use crate::fuse::Invalidator;
+use crate::log::FORMAT_VERSION;
+use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, ROOT, Store};
+
+/// The kernel's caches, if the store is mounted: they must hear of changes that it did not make itself.
+pub(in crate::cli) struct Caches<'a>(pub(in crate::cli) Option<&'a Invalidator>);
+
+/// Does what a request says. `input` has the value of a `put`.
+pub(in crate::cli) fn execute(
+    store: &Store,
+    caches: &Caches<'_>,
+    request: &Request,
+    input: &mut dyn Read,
+) -> Result<Reply, Failure> {
+    Ok(match request {
+        Request::Get { key } => get(store, key)?,
+        Request::Put { key } => {
+            caches.around(store, &[key], || store.put_reader(key, input)).map_err(|error| failed(key, error))?;
+            Reply::Done
+        }
+        Request::Remove { key, recursive } => {
+            remove(store, caches, key, *recursive)?;
+            Reply::Done
+        }
+        Request::Rename { from, to } => {
+            let renamed = caches.around(store, &[from, to], || store.rename(from, to));
+            renamed.map_err(|error| failed(from, error))?;
+            Reply::Done
+        }
+        Request::List { prefix, recursive } => Reply::Entries(list(store, prefix, *recursive)?),
+        Request::Stat { key } => {
+            let stat = store.stat(key).map_err(|error| failed(key, error))?;
+            let stat = stat.ok_or_else(|| failed(key, Error::NotFound))?;
+            Reply::Entries(vec![entry(store, Listed { key: key.clone(), stat })])
+        }
+        Request::Info => Reply::Info(Box::new(info(store)?)),
+    })
+}
+
+/// Copies the value that a [`Reply::Value`] speaks of.
+pub(in crate::cli) fn copy_value(store: &Store, id: EntryId, size: u64, output: &mut dyn Write) -> Result<(), Failure> {
+    store.pin(id);
+    let copied = copy(store, id, size, output);
+    store.unpin(id, 1);
+    copied
+}
+
+fn copy(store: &Store, id: EntryId, size: u64, output: &mut dyn Write) -> Result<(), Failure> {
+    let mut buffer = vec![0; MAX_EXTENT];
+    let mut offset = 0;
+    while offset < size {
+        let want = buffer.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX));
+        let len = store.read(id, offset, buffer.get_mut(..want).unwrap_or_default())?;
+        if len == 0 {
+            return Err(Failure::new(OTHER, "the value became shorter while it was read"));
+        }
+        output.write_all(buffer.get(..len).unwrap_or_default())?;
+        offset += len as u64;
+    }
+    output.flush()?;
+    Ok(())
+}
+
+fn failed(key: &[u8], error: Error) -> Failure {
+    Failure::from(error).about(String::from_utf8_lossy(key))
+}
+
+fn get(store: &Store, key: &[u8]) -> Result<Reply, Failure> {
+    let stat = store.stat(key).map_err(|error| failed(key, error))?;
+    let stat = stat.ok_or_else(|| failed(key, Error::NotFound))?;
+    match stat.attributes.kind {
+        Kind::File => Ok(Reply::Value { id: stat.id, size: stat.size }),
+        Kind::Directory => Err(failed(key, Error::IsADirectory)),
+        _ => Err(failed(key, Error::Invalid("it is not a file"))),
+    }
+}
+
+fn remove(store: &Store, caches: &Caches<'_>, key: &[u8], recursive: bool) -> Result<(), Failure> {
+    if recursive {
+        // Deepest first: a directory goes after what is in it.
+        let below = store.scan([key, b"/"].concat());
+        for Listed { key, .. } in below.iter().rev() {
+            caches.around(store, &[key], || store.remove(key)).map_err(|error| failed(key, error))?;
+        }
+    }
+    match caches.around(store, &[key], || store.remove(key)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::new(NO_KEY, Error::NotFound.to_string()).about(String::from_utf8_lossy(key))),
+        Err(error) => Err(failed(key, error)),
+    }
+}
+
+fn list(store: &Store, prefix: &[u8], recursive: bool) -> Result<Vec<Entry>, Failure> {
+    let directory = prefix.strip_suffix(b"/").unwrap_or(prefix);
+    let stat = store.stat(directory).map_err(|error| failed(prefix, error))?;
+    let is_directory = stat.is_some_and(|stat| stat.attributes.kind == Kind::Directory);
+    let listed = match (is_directory, recursive) {
+        (true, false) => store.list(directory).map_err(|error| failed(prefix, error))?,
+        (true, true) if directory.is_empty() => store.scan(b""),
+        (true, true) => store.scan([directory, b"/"].concat()),
+        (false, _) => store.scan(prefix),
+    };
+    Ok(listed.into_iter().map(|listed| entry(store, listed)).collect())
+}
+
+fn entry(store: &Store, listed: Listed) -> Entry {
+    let target = match listed.stat.attributes.kind {
+        Kind::Symlink => store.target(listed.stat.id).ok(),
+        _ => None,
+    };
+    Entry::new(listed, target)
+}
+
+fn info(store: &Store) -> Result<StoreInfo, Failure> {
+    let info = store.info()?;
+    let report = store.recovery_report();
+    let recovery = Recovery {
+        records: report.records,
+        torn_bytes: report.torn.iter().map(|torn| torn.len).sum(),
+        damaged_bytes: report.damage.iter().map(|damage| damage.len).sum(),
+        damaged_keys: report.damaged_keys.clone(),
+        lost_directories: report.lost_directories.clone(),
+    };
+    Ok(StoreInfo {
+        id: info.id.to_string(),
+        format_version: FORMAT_VERSION,
+        epoch: info.epoch,
+        keys: info.keys,
+        segments: info.segments,
+        log_bytes: info.log_bytes,
+        free_bytes: info.space.available,
+        sequence: info.written,
+        durable_sequence: info.durable,
+        failure: info.failure,
+        recovery,
+        ..StoreInfo::default()
+    })
+}
+
+/// A name on the way to a key: its directory, itself, and the entry that it leads to.
+type Step = (EntryId, Vec<u8>, Option<EntryId>);
+
+impl Caches<'_> {
+    /// Runs a change and drops from the caches what it made untrue: names that now lead elsewhere, and what is known
+    /// of the entries that the keys lead to and of the directories that they are in.
+    fn around<R>(
+        &self,
+        store: &Store,
+        keys: &[&[u8]],
+        change: impl FnOnce() -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let Some(invalidator) = self.0 else { return change() };
+        let steps = || keys.iter().flat_map(|key| steps(store, key)).collect::<Vec<Step>>();
+        let before = steps();
+        let result = change();
+        let after = steps();
+        let tell = |step: &Step, changed: bool| {
+            let (directory, name, entry) = step;
+            // A name that leads where it did is left alone: another filesystem may be mounted on it.
+            let told = match changed {
+                true => invalidator.entry(*directory, name),
+                false => Ok(()),
+            };
+            let told = told.and_then(|()| entry.map_or(Ok(()), |entry| invalidator.inode(entry)));
+            if let Err(error) = told {
+                log::warn!("the kernel did not take the news of a changed key: {error}");
+            }
+        };
+        before.iter().for_each(|step| tell(step, !after.contains(step)));
+        after.iter().filter(|step| !before.contains(step)).for_each(|step| tell(step, true));
+        result
+    }
+}
+
+fn steps(store: &Store, key: &[u8]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut directory = ROOT;
+    let mut end = 0;
+    for name in key.split(|&byte| byte == b'/') {
+        end += name.len();
+        let entry = store.stat(key.get(..end).unwrap_or_default()).ok().flatten().map(|stat| stat.id);
+        steps.push((directory, name.to_vec(), entry));
+        let Some(entry) = entry else { break };
+        directory = entry;
+        end += 1;
+    }
+    steps
+}

@@ -1,0 +1,122 @@
+//! What is said over the socket.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::exit::Failure;
+use crate::store::{Kind, Listed, Stat};
+
+/// What a command wants. Keys are bytes, and so arrays of numbers in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::cli) enum Request {
+    /// A key's value.
+    Get { key: Vec<u8> },
+    /// Set a key to the bytes that follow.
+    Put { key: Vec<u8> },
+    /// Remove a key, or all below a directory.
+    Remove { key: Vec<u8>, recursive: bool },
+    /// Rename a key.
+    Rename { from: Vec<u8>, to: Vec<u8> },
+    /// The keys in a directory, or all that begin with a prefix.
+    List { prefix: Vec<u8>, recursive: bool },
+    /// What stat shows of a key.
+    Stat { key: Vec<u8> },
+    /// What the store says of itself.
+    Info,
+}
+
+/// What comes of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::cli) enum Reply {
+    Done,
+    /// The value of this entry follows: so many bytes.
+    Value {
+        id: u64,
+        size: u64,
+    },
+    Entries(Vec<Entry>),
+    Info(Box<StoreInfo>),
+    Failed(Failure),
+}
+
+/// A key, with what stat shows of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::cli) struct Entry {
+    pub(in crate::cli) key: Vec<u8>,
+    /// `file`, `directory`, `symlink`, `fifo`, `socket`, `character device` or `block device`.
+    pub(in crate::cli) kind: String,
+    pub(in crate::cli) inode: u64,
+    pub(in crate::cli) mode: u16,
+    pub(in crate::cli) links: u32,
+    pub(in crate::cli) uid: u32,
+    pub(in crate::cli) gid: u32,
+    pub(in crate::cli) size: u64,
+    /// Bytes that the log holds of it.
+    pub(in crate::cli) allocated: u64,
+    /// Nanoseconds since 1970.
+    pub(in crate::cli) mtime: i64,
+    pub(in crate::cli) ctime: i64,
+    /// A symbolic link's target.
+    pub(in crate::cli) target: Option<Vec<u8>>,
+}
+
+impl Entry {
+    pub(in crate::cli) fn new(listed: Listed, target: Option<Vec<u8>>) -> Entry {
+        let Listed { key, stat: Stat { id, attributes, size, allocated, links } } = listed;
+        let kind = match attributes.kind {
+            Kind::File => "file",
+            Kind::Directory => "directory",
+            Kind::Symlink => "symlink",
+            Kind::Fifo => "fifo",
+            Kind::Socket => "socket",
+            Kind::CharDevice => "character device",
+            Kind::BlockDevice => "block device",
+        };
+        Entry {
+            key,
+            kind: kind.into(),
+            inode: id,
+            mode: attributes.mode,
+            links,
+            uid: attributes.uid,
+            gid: attributes.gid,
+            size,
+            allocated,
+            mtime: attributes.mtime.0,
+            ctime: attributes.ctime.0,
+            target,
+        }
+    }
+}
+
+/// What a store says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::cli) struct StoreInfo {
+    pub(in crate::cli) store: String,
+    pub(in crate::cli) id: String,
+    pub(in crate::cli) format_version: u32,
+    /// How often it was opened for writing.
+    pub(in crate::cli) epoch: u32,
+    pub(in crate::cli) keys: u64,
+    pub(in crate::cli) segments: u64,
+    pub(in crate::cli) log_bytes: u64,
+    pub(in crate::cli) free_bytes: u64,
+    pub(in crate::cli) sequence: u64,
+    pub(in crate::cli) durable_sequence: u64,
+    /// Why it refuses writes, if a write failed.
+    pub(in crate::cli) failure: Option<String>,
+    pub(in crate::cli) mountpoint: Option<String>,
+    pub(in crate::cli) daemon_pid: Option<u32>,
+    pub(in crate::cli) recovery: Recovery,
+}
+
+/// What the last start found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::cli) struct Recovery {
+    pub(in crate::cli) records: u64,
+    /// Unacknowledged bytes that a crash left and that were cut off.
+    pub(in crate::cli) torn_bytes: u64,
+    /// Bytes of the log that are not as they were written.
+    pub(in crate::cli) damaged_bytes: u64,
+    pub(in crate::cli) damaged_keys: Vec<String>,
+    pub(in crate::cli) lost_directories: Vec<String>,
+}

@@ -1,0 +1,27 @@
+//! How a command reaches the daemon: a Unix socket in the store directory.
+//!
+//! One request a connection: a line of JSON, then, for `put`, the value until the sender shuts its side down. The
+//! answer is a line of JSON too, and for `get` the value's bytes after it. `execute` does what a request says; the
+//! daemon and a command that opens the store itself both run it, so that both give the same answers.
+
+mod client;
+mod execute;
+mod message;
+mod server;
+
+pub(super) use client::Connection;
+pub(super) use execute::{Caches, copy_value, execute};
+pub(super) use message::{Entry, Recovery, Reply, Request, StoreInfo};
+pub(super) use server::Server;
+
+/// The socket's name in the store directory.
+const SOCKET: &str = "control";
+
+/// The longest line of JSON, in bytes.
+const MAX_LINE: u64 = 1 << 20;
+
+/// The socket's path by way of an open directory: a store's own path may be longer than a socket's may be.
+fn socket_path(directory: &std::fs::File) -> String {
+    use std::os::fd::AsRawFd;
+    format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd())
+}

@@ -1,0 +1,116 @@
+//! The daemon's end of the socket.
+
+use std::fs::{File, Permissions};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use super::{Caches, MAX_LINE, Reply, Request, SOCKET, copy_value, execute, socket_path};
+use crate::cli::exit::{Failure, OTHER};
+use crate::fuse::Invalidator;
+use crate::store::Store;
+
+/// Answers requests while it lives.
+pub(in crate::cli) struct Server {
+    socket: PathBuf,
+}
+
+/// What every connection needs.
+struct Service {
+    store: Arc<Store>,
+    invalidator: Invalidator,
+    directory: String,
+    mountpoint: String,
+}
+
+impl Server {
+    /// Listens in the store directory, which this process has locked: a socket that is there is a dead daemon's.
+    pub(in crate::cli) fn start(
+        store: Arc<Store>,
+        invalidator: Invalidator,
+        directory: &Path,
+        mountpoint: &Path,
+    ) -> Result<Server, Failure> {
+        let socket = directory.join(SOCKET);
+        match std::fs::remove_file(&socket) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let listener = UnixListener::bind(socket_path(&File::open(directory)?))?;
+        std::fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
+        let service = Arc::new(Service {
+            store,
+            invalidator,
+            directory: directory.display().to_string(),
+            mountpoint: mountpoint.display().to_string(),
+        });
+        thread::Builder::new().name("caskfs-control".into()).spawn(move || listen(&listener, &service))?;
+        Ok(Server { socket })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Whoever comes now finds no daemon, waits for the lock, and opens the store itself.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+fn listen(listener: &UnixListener, service: &Arc<Service>) {
+    for connection in listener.incoming() {
+        let service = Arc::clone(service);
+        let served = connection.and_then(|connection| {
+            let serve = move || {
+                if let Err(error) = service.serve(&connection) {
+                    log::warn!("a command went away in the middle of its request: {error}");
+                }
+            };
+            thread::Builder::new().name("caskfs-request".into()).spawn(serve)
+        });
+        if let Err(error) = served {
+            log::error!("the control socket: {error}");
+            return;
+        }
+    }
+}
+
+impl Service {
+    fn serve(&self, connection: &UnixStream) -> std::io::Result<()> {
+        let mut input = BufReader::new(connection);
+        let mut line = String::new();
+        if (&mut input).take(MAX_LINE).read_line(&mut line)? == 0 {
+            // Somebody who only waits for the daemon's end.
+            return Ok(());
+        }
+        let reply = match serde_json::from_str(&line) {
+            Ok(request) => self.answer(&request, &mut input),
+            Err(error) => Reply::Failed(Failure::new(OTHER, format!("the request cannot be understood: {error}"))),
+        };
+        let mut output = BufWriter::new(connection);
+        serde_json::to_writer(&mut output, &reply)?;
+        output.write_all(b"\n")?;
+        if let Reply::Value { id, size } = reply
+            && let Err(failure) = copy_value(&self.store, id, size, &mut output)
+        {
+            // The command sees that bytes are missing.
+            log::error!("{}", failure.message);
+        }
+        output.flush()
+    }
+
+    fn answer(&self, request: &Request, input: &mut dyn Read) -> Reply {
+        match execute(&self.store, &Caches(Some(&self.invalidator)), request, input) {
+            Ok(Reply::Info(mut info)) => {
+                info.store.clone_from(&self.directory);
+                info.mountpoint = Some(self.mountpoint.clone());
+                info.daemon_pid = Some(std::process::id());
+                Reply::Info(info)
+            }
+            Ok(reply) => reply,
+            Err(failure) => Reply::Failed(failure),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `caskfs info`: show what a store holds, and how it is.
+
+use super::arguments::InfoArguments;
+use super::control::{Reply, Request, StoreInfo};
+use super::exit::Failure;
+use super::listing::bytes;
+use super::store_access::{Access, ask};
+
+pub(super) fn run(arguments: &InfoArguments) -> Result<(), Failure> {
+    let Reply::Info(mut info) = ask(&arguments.store, Access::Read, &Request::Info)? else { return Ok(()) };
+    if info.store.is_empty() {
+        info.store = arguments.store.display().to_string();
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string(&info).map_err(std::io::Error::from)?);
+    } else {
+        show(&info);
+    }
+    Ok(())
+}
+
+fn show(info: &StoreInfo) {
+    println!("store:      {}", info.store);
+    println!("id:         {} (format {}, opened for writing {} times)", info.id, info.format_version, info.epoch);
+    match (&info.mountpoint, info.daemon_pid) {
+        (Some(mountpoint), Some(pid)) => println!("mounted:    at {mountpoint} by process {pid}"),
+        _ => println!("mounted:    no"),
+    }
+    println!("keys:       {}", info.keys);
+    println!("log:        {} in {} segments", bytes(info.log_bytes), info.segments);
+    println!("disk:       {} free", bytes(info.free_bytes));
+    println!("sequence:   {} written, {} durable", info.sequence, info.durable_sequence);
+    println!("state:      {}", info.failure.as_deref().unwrap_or("healthy"));
+    let recovery = &info.recovery;
+    println!(
+        "last start: {} records read, {} unacknowledged bytes of a crash cut off, {} bytes damaged",
+        recovery.records, recovery.torn_bytes, recovery.damaged_bytes
+    );
+    for key in &recovery.damaged_keys {
+        println!("damaged:    {key}");
+    }
+    for name in &recovery.lost_directories {
+        println!("found:      {name}");
+    }
+}

@@ -1,0 +1,471 @@
+//! `fuser::Filesystem` over [`fs::Filesystem`](crate::fs::Filesystem): wire types in, wire types out, no policy.
+//!
+//! Invariants:
+//! - Handlers run on the event-loop threads and never wait for a sync: a reply that must is parked.
+//! - What is answered `ENOSYS` the kernel asks once, and from then on does itself or refuses. Locks and `access` are not
+//!   here at all: it never asks for them (no lock capability, `default_permissions`).
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::SystemTime;
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, FopenFlags, INodeNo, IoctlFlags, KernelConfig, LockOwner,
+    OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use super::attributes::{
+    FOREVER, GENERATION, caller, kind_from_mode, nothing, open_flags, permissions, rename_mode, set_time, wire,
+    xattr_mode,
+};
+use super::guard::Guard;
+use super::reply::{Operation, Refuse, errno, when_durable};
+use super::supervisor::Event;
+use super::{capabilities, directory};
+use crate::fs::{Error, Filesystem, Sequence, SetAttributes};
+use crate::store::Stat;
+
+/// The longest name, in bytes.
+const NAME_MAX: u32 = 255;
+
+/// What a handler that changes something returns: its answer, and what must be durable before the answer is given.
+type Change<T> = Result<(T, Option<Sequence>), Error>;
+
+/// Serves one mount.
+pub(super) struct Adapter {
+    filesystem: Arc<Filesystem>,
+    guard: Guard,
+}
+
+impl Adapter {
+    /// An adapter that serves `filesystem` and reports its own faults to `events`.
+    pub(super) fn new(filesystem: Arc<Filesystem>, events: Sender<Event>) -> Adapter {
+        Adapter { filesystem, guard: Guard::new(events) }
+    }
+
+    /// Answers at once with what `work` returns.
+    fn answer<R: Refuse, T>(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: R,
+        work: impl FnOnce(&Filesystem) -> Result<T, Error>,
+        accept: impl FnOnce(R, T),
+    ) {
+        self.guard.run(name, reply, |reply| match work(&self.filesystem) {
+            Ok(value) => accept(reply, value),
+            Err(error) => reply.refuse(errno(Operation { name, id: id.0 }, &error)),
+        });
+    }
+
+    /// Answers with what `work` returns once that is durable.
+    fn answer_durable<R: Refuse + Send + 'static, T: Send + 'static>(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: R,
+        work: impl FnOnce(&Filesystem) -> Change<T>,
+        accept: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        let operation = Operation { name, id: id.0 };
+        self.guard.run(name, reply, |reply| match work(&self.filesystem) {
+            Ok((value, sequence)) => {
+                when_durable(&self.filesystem, operation, sequence, reply, move |reply| accept(reply, value));
+            }
+            Err(error) => reply.refuse(errno(operation, &error)),
+        });
+    }
+
+    /// [`answer_durable`](Self::answer_durable) for what makes a new name.
+    fn answer_entry(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: ReplyEntry,
+        work: impl FnOnce(&Filesystem) -> Change<Stat>,
+    ) {
+        self.answer_durable(name, id, reply, work, |reply, stat| reply.entry(&FOREVER, &wire(&stat), GENERATION));
+    }
+
+    /// [`answer_durable`](Self::answer_durable) for what has nothing to tell.
+    fn answer_done(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: ReplyEmpty,
+        work: impl FnOnce(&Filesystem) -> Result<Option<Sequence>, Error>,
+    ) {
+        let change = |filesystem: &Filesystem| work(filesystem).map(|sequence| ((), sequence));
+        self.answer_durable(name, id, reply, change, |reply, ()| reply.ok());
+    }
+
+    /// Answers with an extended attribute's value or the list of their names, in the way that getxattr(2) wants it: the
+    /// length alone if `size` is 0, and `ERANGE` if it does not fit.
+    fn answer_bytes(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        size: u32,
+        reply: ReplyXattr,
+        work: impl FnOnce(&Filesystem) -> Result<Vec<u8>, Error>,
+    ) {
+        self.answer(name, id, reply, work, |reply, bytes| match u32::try_from(bytes.len()) {
+            Ok(length) if size == 0 => reply.size(length),
+            Ok(length) if length <= size => reply.data(&bytes),
+            _ => reply.error(Errno::ERANGE),
+        });
+    }
+}
+
+/// The flags of an open file: its pages stay cached, since nobody else changes them. A handle that cannot have changed
+/// anything needs no FLUSH; one that can must keep it, for FLUSH is what writes a mapping's pages out at close.
+fn open_answer(flags: crate::fs::OpenFlags) -> FopenFlags {
+    if flags.write || flags.truncate {
+        FopenFlags::FOPEN_KEEP_CACHE
+    } else {
+        FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH
+    }
+}
+
+impl fuser::Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        capabilities::negotiate(config);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let work = |fs: &Filesystem| fs.lookup(parent.0, name.as_bytes());
+        self.answer("lookup", parent, reply, work, |reply, found| {
+            let attributes = found.map_or_else(nothing, |stat| wire(&stat));
+            reply.entry(&FOREVER, &attributes, GENERATION);
+        });
+    }
+
+    // BATCH_FORGET is handed over one by one by fuser.
+    fn forget(&self, _request: &Request, id: INodeNo, count: u64) {
+        self.guard.run("forget", (), |()| self.filesystem.forget(id.0, count));
+    }
+
+    fn getattr(&self, _request: &Request, id: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        let work = |fs: &Filesystem| fs.getattr(id.0);
+        self.answer("getattr", id, reply, work, |reply, stat| reply.attr(&FOREVER, &wire(&stat)));
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        id: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let change = SetAttributes {
+            mode: mode.map(permissions),
+            uid,
+            gid,
+            size,
+            atime: atime.map(set_time),
+            mtime: mtime.map(set_time),
+        };
+        let work = |fs: &Filesystem| fs.setattr(&caller(request), id.0, handle.map(|handle| handle.0), change);
+        self.answer_durable("setattr", id, reply, work, |reply, stat| reply.attr(&FOREVER, &wire(&stat)));
+    }
+
+    fn readlink(&self, _request: &Request, id: INodeNo, reply: ReplyData) {
+        self.answer("readlink", id, reply, |fs| fs.readlink(id.0), |reply, target| reply.data(&target));
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let Some(kind) = kind_from_mode(mode) else { return reply.error(Errno::EINVAL) };
+        self.answer_entry("mknod", parent, reply, |fs| {
+            fs.mknod(&caller(request), parent.0, name.as_bytes(), kind, permissions(mode), rdev)
+        });
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        self.answer_entry("mkdir", parent, reply, |fs| {
+            fs.mkdir(&caller(request), parent.0, name.as_bytes(), permissions(mode))
+        });
+    }
+
+    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.answer_done("unlink", parent, reply, |fs| fs.unlink(parent.0, name.as_bytes()));
+    }
+
+    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.answer_done("rmdir", parent, reply, |fs| fs.rmdir(parent.0, name.as_bytes()));
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let target = target.as_os_str().as_bytes();
+        self.answer_entry("symlink", parent, reply, |fs| {
+            fs.symlink(&caller(request), parent.0, name.as_bytes(), target)
+        });
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let Some(mode) = rename_mode(flags) else { return reply.error(Errno::EINVAL) };
+        self.answer_done("rename", parent, reply, |fs| {
+            fs.rename(parent.0, name.as_bytes(), new_parent.0, new_name.as_bytes(), mode)
+        });
+    }
+
+    fn link(&self, _request: &Request, id: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.answer_entry("link", id, reply, |fs| fs.link(id.0, parent.0, name.as_bytes()));
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let flags = open_flags(flags);
+        let work = |fs: &Filesystem| fs.create(&caller(request), parent.0, name.as_bytes(), permissions(mode), flags);
+        self.answer("create", parent, reply, work, |reply, (stat, handle)| {
+            reply.created(&FOREVER, &wire(&stat), GENERATION, FileHandle(handle), open_answer(flags));
+        });
+    }
+
+    fn open(&self, request: &Request, id: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let flags = open_flags(flags.0);
+        let work = |fs: &Filesystem| fs.open(&caller(request), id.0, flags);
+        self.answer("open", id, reply, work, |reply, handle| reply.opened(FileHandle(handle), open_answer(flags)));
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        id: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let work = |fs: &Filesystem| fs.read(id.0, offset, size as usize);
+        self.answer("read", id, reply, work, |reply, data| reply.data(&data));
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        id: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let kill_privileges = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let work = |fs: &Filesystem| fs.write(id.0, handle.0, offset, data, kill_privileges);
+        // No longer than `data`, which came in one request.
+        self.answer("write", id, reply, work, |reply, written| reply.written(written as u32));
+    }
+
+    fn flush(&self, _request: &Request, id: INodeNo, handle: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        self.answer_done("flush", id, reply, |fs| fs.flush(id.0, handle.0));
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        id: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        // Nobody waits for this answer, so that an error can only be logged, whatever it is.
+        self.guard.run("release", reply, |reply| {
+            if let Err(error) = self.filesystem.release(id.0, handle.0) {
+                log::error!("inode {id} was closed, and what was not yet written of it is lost: {error}");
+            }
+            reply.ok();
+        });
+    }
+
+    fn fsync(&self, _request: &Request, id: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.answer_done("fsync", id, reply, |fs| fs.fsync(id.0));
+    }
+
+    fn opendir(&self, _request: &Request, _id: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        // The kernel keeps the listing and drops it at any change that it makes itself.
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
+    }
+
+    fn readdir(&self, _request: &Request, id: INodeNo, _handle: FileHandle, cookie: u64, reply: ReplyDirectory) {
+        self.guard.run("readdir", reply, |mut reply| match directory::list(&self.filesystem, id.0, cookie, &mut reply) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.refuse(errno(Operation { name: "readdir", id: id.0 }, &error)),
+        });
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        id: INodeNo,
+        _handle: FileHandle,
+        cookie: u64,
+        reply: ReplyDirectoryPlus,
+    ) {
+        self.guard.run("readdirplus", reply, |mut reply| {
+            match directory::list_with_attributes(&self.filesystem, id.0, cookie, &mut reply) {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.refuse(errno(Operation { name: "readdirplus", id: id.0 }, &error)),
+            }
+        });
+    }
+
+    fn fsyncdir(&self, _request: &Request, id: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.answer_done("fsyncdir", id, reply, |fs| fs.fsyncdir(id.0));
+    }
+
+    fn statfs(&self, _request: &Request, id: INodeNo, reply: ReplyStatfs) {
+        self.answer("statfs", id, reply, Filesystem::statfs, |reply, stat| {
+            let crate::fs::FilesystemStat { block_size, blocks, free, available, files, files_free } = stat;
+            reply.statfs(blocks, free, available, files, files_free, block_size, NAME_MAX, block_size);
+        });
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        id: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let Some(mode) = xattr_mode(flags) else { return reply.error(Errno::EINVAL) };
+        self.answer_done("setxattr", id, reply, |fs| fs.setxattr(id.0, name.as_bytes(), value, mode));
+    }
+
+    fn getxattr(&self, _request: &Request, id: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.answer_bytes("getxattr", id, size, reply, |fs| fs.getxattr(id.0, name.as_bytes()));
+    }
+
+    fn listxattr(&self, _request: &Request, id: INodeNo, size: u32, reply: ReplyXattr) {
+        self.answer_bytes("listxattr", id, size, reply, |fs| fs.listxattr(id.0));
+    }
+
+    fn removexattr(&self, _request: &Request, id: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.answer_done("removexattr", id, reply, |fs| fs.removexattr(id.0, name.as_bytes()));
+    }
+
+    fn fallocate(
+        &self,
+        _request: &Request,
+        id: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let work = |fs: &Filesystem| fs.fallocate(id.0, handle.0, mode, offset, length);
+        self.answer("fallocate", id, reply, work, |reply, ()| reply.ok());
+    }
+
+    fn lseek(&self, _request: &Request, id: INodeNo, _handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
+        let work = |fs: &Filesystem| fs.lseek(id.0, offset, whence);
+        self.answer("lseek", id, reply, work, |reply, position| match i64::try_from(position) {
+            Ok(position) => reply.offset(position),
+            Err(_) => reply.error(Errno::EOVERFLOW),
+        });
+    }
+
+    // The kernel then copies by reading and writing.
+    fn copy_file_range(
+        &self,
+        _request: &Request,
+        _from: INodeNo,
+        _from_handle: FileHandle,
+        _from_offset: u64,
+        _to: INodeNo,
+        _to_handle: FileHandle,
+        _to_offset: u64,
+        _length: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    // isatty(3) asks this of any file. The kernel then answers ENOTTY.
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _data: &[u8],
+        _size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    // The kernel then calls every file ready.
+    fn poll(
+        &self,
+        _request: &Request,
+        _id: INodeNo,
+        _handle: FileHandle,
+        _notifier: PollNotifier,
+        _events: PollEvents,
+        _flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn bmap(&self, _request: &Request, _id: INodeNo, _block_size: u32, _block: u64, reply: ReplyBmap) {
+        reply.error(Errno::ENOSYS);
+    }
+}

@@ -1,0 +1,40 @@
+//! The mount: what stands between the kernel's FUSE protocol and [`fs`](crate::fs).
+//!
+//! Wire types come in, wire types go out; every decision about files is made in `fs`. What is decided here is the mount
+//! itself: where it may be, what the kernel may cache, and how it ends.
+//!
+//! Invariants:
+//! - An event-loop thread never waits for the disk's sync: an answer that must wait is parked until the store calls back.
+//! - A mount ends in one way only, whoever ends it: the event loops stop, the mountpoint is free, [`Mount::wait`] returns.
+//! - Nothing is ever unmounted but this process's own mount, or a dead one of an earlier daemon.
+
+mod adapter;
+mod attributes;
+mod capabilities;
+mod directory;
+mod error;
+mod existing;
+mod fusermount;
+mod guard;
+mod invalidator;
+mod kernel_mount;
+mod mount_options;
+mod mount_table;
+mod mountpoint;
+mod patience;
+mod placement;
+mod probe;
+mod readahead;
+mod received_fd;
+mod reply;
+mod session;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+
+pub use error::Error;
+pub use existing::{MountState, Mounted, check, mounted_at, unmount_at};
+pub use invalidator::Invalidator;
+pub use mount_options::{FSTYPE, MountOptions};
+pub use session::Mount;
+pub use supervisor::{Ended, Unmounter};

@@ -1,0 +1,84 @@
+//! What is asked of a mount, and how mount(2) and fusermount3 want it put.
+//!
+//! Always: nosuid and nodev (the values come from whoever may write the store), and `default_permissions`, so that the
+//! kernel checks modes and owners from its caches instead of asking for each.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use nix::unistd::{getgid, getuid};
+
+use super::Error;
+
+/// The filesystem's type in the mount table.
+pub const FSTYPE: &str = "fuse.caskfs";
+
+/// How a store is to be mounted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    /// The directory to mount on. It must exist and be empty.
+    pub mountpoint: PathBuf,
+    /// The store directory: it may neither hold the mountpoint nor lie below it, and it names the mount.
+    pub store: PathBuf,
+    /// The source that the mount table shows; `None` for the store's absolute path. Some programs run a source as a
+    /// command (`mount -o remount` does), so a bare word is a poor choice.
+    pub source: Option<String>,
+    /// Refuse every change.
+    pub read_only: bool,
+    /// Let other users in, as far as modes and owners allow. Without it only the user who mounts may enter, not even
+    /// root (fuse(4), `allow_other`). An ordinary user needs `user_allow_other` in `/etc/fuse.conf` for it.
+    pub allow_other: bool,
+    /// Event-loop threads; 0 for the default.
+    pub threads: usize,
+}
+
+impl MountOptions {
+    /// The source to be shown, checked: `store` is the store's absolute path.
+    pub(super) fn checked_source(&self, store: &OsStr) -> Result<OsString, Error> {
+        let source = self.source.as_deref().map_or(store, OsStr::new);
+        if source.is_empty() || source.as_bytes().contains(&0) {
+            return Err(Error::BadSource { name: source.to_string_lossy().into_owned() });
+        }
+        Ok(source.to_owned())
+    }
+
+    /// mount(2)'s data for the FUSE connection that `descriptor` is open on. The source is no part of it: it is an
+    /// argument of its own and needs no quoting.
+    pub(super) fn kernel_data(&self, descriptor: i32) -> String {
+        let mut data = format!(
+            "fd={descriptor},rootmode=40000,user_id={},group_id={},default_permissions",
+            getuid().as_raw(),
+            getgid().as_raw()
+        );
+        if self.allow_other {
+            data.push_str(",allow_other");
+        }
+        data
+    }
+
+    /// fusermount3's argument to `-o`.
+    pub(super) fn helper_options(&self, source: &OsStr) -> OsString {
+        let mut options = b"nosuid,nodev,default_permissions,subtype=caskfs,fsname=".to_vec();
+        options.extend(quote(source.as_bytes()));
+        if self.read_only {
+            options.extend(b",ro");
+        }
+        if self.allow_other {
+            options.extend(b",allow_other");
+        }
+        OsString::from_vec(options)
+    }
+}
+
+/// Sets a backslash before what would end an option's value: fusermount3 takes it off again.
+pub(super) fn quote(value: &[u8]) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(value.len());
+    for &byte in value {
+        if byte == b',' || byte == b'\\' {
+            quoted.push(b'\\');
+        }
+        quoted.push(byte);
+    }
+    quoted
+}

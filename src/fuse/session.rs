@@ -1,0 +1,162 @@
+//! A mount from its first check to its end.
+//!
+//! [`Mount::new`] returns when the mount is ready: the kernel's INIT was answered, and a request that no cache can answer
+//! came through. Whatever fails on the way there leaves no mount behind.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use fuser::{Config, Session, SessionACL};
+use nix::unistd::geteuid;
+
+use super::adapter::Adapter;
+use super::mount_options::MountOptions;
+use super::mountpoint::Mountpoint;
+use super::placement::Placement;
+use super::probe::Probe;
+use super::supervisor::{Ended, Ending, Event, Unmounter};
+use super::{Error, Invalidator, fusermount, kernel_mount, readahead};
+use crate::fs::Filesystem;
+
+/// Event-loop threads if none are asked for.
+const DEFAULT_THREADS: usize = 2;
+
+/// How long a mount gets to answer for the first time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A store that is mounted and served by threads of this process. Dropping it unmounts.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use caskfs::fs::{Filesystem, FilesystemOptions};
+/// use caskfs::fuse::{Ended, Mount, MountOptions};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Arc::new(caskfs::Store::open("/srv/store", caskfs::Options::default())?);
+/// let filesystem = Filesystem::new(store, FilesystemOptions::default());
+/// let options = MountOptions { mountpoint: "/mnt".into(), store: "/srv/store".into(), ..MountOptions::default() };
+/// let mount = Mount::new(filesystem.clone(), &options)?;
+/// if mount.wait() == Ended::Unmounted {
+///     filesystem.sync_all()?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Mount {
+    ending: Arc<Ending>,
+    invalidator: Invalidator,
+}
+
+impl Mount {
+    /// Mounts `filesystem`, serves it on threads of its own, and returns once it answers.
+    ///
+    /// A dead mount that an earlier daemon left on the mountpoint is taken over, with a line in the log.
+    ///
+    /// # Errors
+    /// One for each reason why the store cannot be mounted there: see [`Error`].
+    pub fn new(filesystem: Arc<Filesystem>, options: &MountOptions) -> Result<Mount, Error> {
+        let placement = Placement::check(options)?;
+        let source = options.checked_source(placement.store.as_os_str())?;
+        let path = placement.mountpoint.as_path();
+        let connection = if geteuid().is_root() {
+            kernel_mount::mount(path, &source, options)?
+        } else {
+            fusermount::mount(path, &source, options)?
+        };
+        let second = connection.try_clone().map_err(Error::io("duplicate the connection of", path))?;
+        let mountpoint = Mountpoint::find(path, second)?;
+        let mount = serve(filesystem, connection, &mountpoint, options).inspect_err(|_| {
+            // The reason is what counts; that nothing answers there any more can be seen.
+            let _ = mountpoint.sever();
+        })?;
+        readahead::raise(&mountpoint);
+        match mountpoint.probe(PATIENCE) {
+            Probe::Alive => Ok(mount),
+            other => {
+                let _ = mountpoint.sever();
+                Err(not_ready(path, other))
+            }
+        }
+    }
+
+    /// Waits until the mount has ended, whoever ended it.
+    pub fn wait(&self) -> Ended {
+        self.ending.wait()
+    }
+
+    /// Unmounts; see [`Unmounter::unmount`].
+    ///
+    /// # Errors
+    /// If the mount could not be taken away.
+    pub fn unmount(&self) -> Result<(), Error> {
+        self.unmounter().unmount()
+    }
+
+    /// What ends this mount from another thread: a signal's, say.
+    pub fn unmounter(&self) -> Unmounter {
+        Unmounter::new(self.ending.clone())
+    }
+
+    /// What tells the kernel of changes that did not come through this mount.
+    pub fn notifier(&self) -> Invalidator {
+        self.invalidator.clone()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if let Err(error) = self.unmount() {
+            log::error!("{error}");
+        }
+    }
+}
+
+/// Answers INIT and starts the threads.
+fn serve(
+    filesystem: Arc<Filesystem>,
+    connection: OwnedFd,
+    mountpoint: &Mountpoint,
+    options: &MountOptions,
+) -> Result<Mount, Error> {
+    let (sender, events) = mpsc::channel();
+    let adapter = Adapter::new(filesystem, sender.clone());
+    // The kernel has checked who may enter. fuser's own check by owner would deny a FLUSH to a process that got an open
+    // file from another user's.
+    let acl = SessionACL::All;
+    let mut config = Config::default();
+    config.n_threads = Some(if options.threads == 0 { DEFAULT_THREADS } else { options.threads });
+    let session =
+        Session::from_fd(adapter, connection, acl, config).map_err(|source| Error::Handshake { source })?;
+    let invalidator = Invalidator::new(session.notifier());
+    let ending = Ending::new(mountpoint.clone());
+    start(session, sender, events, ending.clone()).map_err(|source| Error::Handshake { source })?;
+    Ok(Mount { ending, invalidator })
+}
+
+fn start(
+    session: Session<Adapter>,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    ending: Arc<Ending>,
+) -> std::io::Result<()> {
+    thread::Builder::new().name("caskfs-supervisor".into()).spawn(move || ending.supervise(&events))?;
+    thread::Builder::new().name("caskfs-session".into()).spawn(move || {
+        let result = session.run();
+        // The supervisor is gone if it gave up on the loops.
+        let _ = sender.send(Event::Finished(result));
+    })?;
+    Ok(())
+}
+
+fn not_ready(mountpoint: &Path, probe: Probe) -> Error {
+    let reason = match probe {
+        Probe::Failed(errno) => errno.desc().to_owned(),
+        Probe::Dead => "its connection was cut".to_owned(),
+        Probe::Alive | Probe::Silent => format!("nothing came within {} seconds", PATIENCE.as_secs()),
+    };
+    Error::NotReady { mountpoint: mountpoint.into(), reason }
+}

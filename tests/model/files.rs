@@ -1,0 +1,126 @@
+//! The reference's files: values, handles, and when a value is committed.
+
+use caskfs::fs::HandleId;
+use caskfs::store::{EntryId, Kind};
+
+use super::reference::{Errno, Open, Reference, without_privileges};
+
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
+
+impl Reference {
+    pub(crate) fn open(&mut self, id: EntryId, handle: HandleId, write: bool) {
+        self.handles.insert(handle, Open { id, write, wrote: false });
+    }
+
+    /// The value was changed.
+    fn stage(&mut self, id: EntryId, written: bool) -> Result<(), Errno> {
+        let now = self.time;
+        let attributes = &mut self.change(id)?.attributes;
+        (attributes.mtime, attributes.ctime) = (now, now);
+        self.staged.insert(id, written);
+        Ok(())
+    }
+
+    /// Suid, sgid and capabilities go before the value changes, to the log too.
+    fn drop_privileges(&mut self, id: EntryId, kill: bool) -> Result<(), Errno> {
+        let node = self.change(id)?;
+        let mode = if kill { without_privileges(node.attributes.mode) } else { node.attributes.mode };
+        let capability = node.xattrs.remove(CAPABILITY).is_some();
+        let changed = capability || mode != node.attributes.mode;
+        node.attributes.mode = mode;
+        if changed {
+            if capability {
+                node.attributes.ctime = self.time;
+            }
+            self.record_attributes(id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write(&mut self, handle: HandleId, offset: u64, data: &[u8], kill: bool) -> Result<(), Errno> {
+        let id = self.handles.get(&handle).ok_or(libc::ESTALE)?.id;
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.drop_privileges(id, kill)?;
+        let bytes = &mut self.change(id)?.bytes;
+        let (start, end) = (offset as usize, offset as usize + data.len());
+        bytes.resize(bytes.len().max(end), 0);
+        bytes[start..end].copy_from_slice(data);
+        self.wrote(handle);
+        self.stage(id, true)
+    }
+
+    pub(crate) fn wrote(&mut self, handle: HandleId) {
+        if let Some(handle) = self.handles.get_mut(&handle) {
+            handle.wrote = true;
+        }
+    }
+
+    /// Sets the length, and tells the privileges that the caller has not.
+    pub(crate) fn truncate(&mut self, id: EntryId, size: u64, root: bool) -> Result<(), Errno> {
+        match self.node(id)?.attributes.kind {
+            Kind::File => {}
+            Kind::Directory => return Err(libc::EISDIR),
+            _ => return Err(libc::EINVAL),
+        }
+        self.drop_privileges(id, !root)?;
+        self.change(id)?.bytes.resize(size as usize, 0);
+        self.stage(id, size > 0)
+    }
+
+    pub(crate) fn fallocate(&mut self, handle: HandleId, mode: i32, offset: u64, len: u64) -> Result<(), Errno> {
+        let id = self.handles.get(&handle).ok_or(libc::ESTALE)?.id;
+        let keep = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
+        let zeros = match mode & !libc::FALLOC_FL_KEEP_SIZE {
+            0 => false,
+            libc::FALLOC_FL_PUNCH_HOLE if keep => true,
+            libc::FALLOC_FL_ZERO_RANGE => true,
+            _ => return Err(libc::EOPNOTSUPP),
+        };
+        let bytes = &mut self.change(id)?.bytes;
+        let (old, end) = (bytes.len(), (offset + len) as usize);
+        if zeros {
+            bytes.iter_mut().take(end).skip(offset as usize).for_each(|byte| *byte = 0);
+        }
+        let extends = end > old && !keep;
+        if extends {
+            bytes.resize(end, 0);
+        }
+        if zeros || extends {
+            self.wrote(handle);
+            self.stage(id, true)?;
+        }
+        Ok(())
+    }
+
+    /// Says whether the caller waits for anything.
+    pub(crate) fn flush(&mut self, handle: HandleId) -> Result<bool, Errno> {
+        let open = self.handles.get_mut(&handle).ok_or(libc::ESTALE)?;
+        if !open.wrote || self.staged.get(&open.id) == Some(&false) {
+            return Ok(false);
+        }
+        open.wrote = false;
+        let id = open.id;
+        self.commit(id);
+        Ok(true)
+    }
+
+    pub(crate) fn release(&mut self, handle: HandleId) -> Result<(), Errno> {
+        let open = self.handles.remove(&handle).ok_or(libc::ESTALE)?;
+        if open.wrote || self.writers(open.id) == 0 {
+            self.commit(open.id);
+        }
+        Ok(())
+    }
+
+    /// Every file that was made in the directory goes to the log.
+    pub(crate) fn fsync_directory(&mut self, directory: EntryId) {
+        let files: Vec<EntryId> = self.now.children(directory).map(|(_, id)| id).collect();
+        for id in files {
+            if self.is_provisional(id) {
+                self.commit(id);
+            }
+        }
+    }
+}

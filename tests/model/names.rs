@@ -1,0 +1,161 @@
+//! The reference's names: making, taking away and moving them.
+
+use std::collections::BTreeMap;
+
+use caskfs::fs::RenameMode;
+use caskfs::store::{Attributes, EntryId, Kind, ROOT};
+
+use super::reference::{Errno, Node, Reference};
+
+impl Reference {
+    fn check_directory(&self, id: EntryId) -> Result<(), Errno> {
+        match self.node(id)?.attributes.kind {
+            Kind::Directory if !self.now.is_linked(id) => Err(libc::ENOENT),
+            Kind::Directory => Ok(()),
+            _ => Err(libc::ENOTDIR),
+        }
+    }
+
+    fn check_vacant(&self, parent: EntryId, name: &[u8]) -> Result<(), Errno> {
+        self.check_directory(parent)?;
+        self.now.lookup(parent, name).map_or(Ok(()), |_| Err(libc::EEXIST))
+    }
+
+    fn find(&self, parent: EntryId, name: &[u8]) -> Result<EntryId, Errno> {
+        self.check_directory(parent)?;
+        self.now.lookup(parent, name).ok_or(libc::ENOENT)
+    }
+
+    fn touch(&mut self, directory: EntryId) {
+        let now = self.time;
+        if let Ok(node) = self.change(directory) {
+            (node.attributes.mtime, node.attributes.ctime) = (now, now);
+        }
+    }
+
+    /// An entry's names have changed.
+    fn rename_noted(&mut self, id: EntryId) {
+        let now = self.time;
+        if let Ok(node) = self.change(id) {
+            node.attributes.ctime = now;
+        }
+    }
+
+    /// Makes an entry that is in no record yet.
+    pub(crate) fn make(
+        &mut self,
+        (parent, name): (EntryId, &[u8]),
+        id: EntryId,
+        attributes: Attributes,
+        target: &[u8],
+    ) -> Result<(), Errno> {
+        self.check_vacant(parent, name)?;
+        let above = self.node(parent)?.attributes;
+        let mut attributes = attributes;
+        if above.mode & 0o2000 != 0 {
+            attributes.gid = above.gid;
+            attributes.mode |= if attributes.kind == Kind::Directory { 0o2000 } else { 0 };
+        }
+        self.now.nodes.insert(id, Node { attributes, bytes: target.to_vec(), xattrs: BTreeMap::new() });
+        self.now.names.insert((parent, name.to_vec()), id);
+        self.touch(parent);
+        Ok(())
+    }
+
+    pub(crate) fn link(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Errno> {
+        self.check_vacant(parent, name)?;
+        if self.now.is_directory(id) {
+            return Err(libc::EPERM);
+        }
+        if !self.now.is_linked(id) {
+            return Err(libc::ENOENT);
+        }
+        self.now.names.insert((parent, name.to_vec()), id);
+        self.rename_noted(id);
+        self.touch(parent);
+        self.record(parent);
+        self.staged.remove(&id);
+        self.record(id);
+        Ok(())
+    }
+
+    pub(crate) fn unlink(&mut self, parent: EntryId, name: &[u8], directory: bool) -> Result<(), Errno> {
+        let id = self.find(parent, name)?;
+        match (self.now.is_directory(id), directory) {
+            (true, false) => return Err(libc::EISDIR),
+            (false, true) => return Err(libc::ENOTDIR),
+            (true, true) if self.now.children(id).next().is_some() => return Err(libc::ENOTEMPTY),
+            _ => {}
+        }
+        self.take_name(id, parent, name);
+        Ok(())
+    }
+
+    fn take_name(&mut self, id: EntryId, parent: EntryId, name: &[u8]) {
+        self.now.names.remove(&(parent, name.to_vec()));
+        self.rename_noted(id);
+        self.touch(parent);
+        self.record(parent);
+        self.record(id);
+    }
+
+    /// Whether `id` is `ancestor`, or below it.
+    fn is_within(&self, mut id: EntryId, ancestor: EntryId) -> bool {
+        while id != ancestor && id != ROOT {
+            match self.now.parents(id).first() {
+                Some(parent) => id = *parent,
+                None => return false,
+            }
+        }
+        id == ancestor
+    }
+
+    pub(crate) fn rename(
+        &mut self,
+        (parent, name): (EntryId, &[u8]),
+        (new_parent, new_name): (EntryId, &[u8]),
+        mode: RenameMode,
+    ) -> Result<(), Errno> {
+        let id = self.find(parent, name)?;
+        self.check_directory(new_parent)?;
+        let target = self.now.lookup(new_parent, new_name);
+        let into_itself = |id, place| self.now.is_directory(id) && self.is_within(place, id);
+        if into_itself(id, new_parent) {
+            return Err(libc::EINVAL);
+        }
+        match (target, mode) {
+            (Some(_), RenameMode::NoReplace) => return Err(libc::EEXIST),
+            (None, RenameMode::Exchange) => return Err(libc::ENOENT),
+            (Some(target), _) if target == id => {
+                // Nothing is moved, but what was written to it is committed as it would be otherwise.
+                if self.staged.contains_key(&id) {
+                    self.commit(id);
+                }
+                return Ok(());
+            }
+            (Some(target), RenameMode::Exchange) => {
+                if into_itself(target, parent) {
+                    return Err(libc::EINVAL);
+                }
+                self.now.names.insert((parent, name.to_vec()), target);
+                self.staged.remove(&target);
+            }
+            (Some(target), RenameMode::Replace) => {
+                match (self.now.is_directory(id), self.now.is_directory(target)) {
+                    (true, false) => return Err(libc::ENOTDIR),
+                    (false, true) => return Err(libc::EISDIR),
+                    (true, true) if self.now.children(target).next().is_some() => return Err(libc::ENOTEMPTY),
+                    _ => self.now.names.remove(&(parent, name.to_vec())),
+                };
+            }
+            (None, _) => drop(self.now.names.remove(&(parent, name.to_vec()))),
+        }
+        self.now.names.insert((new_parent, new_name.to_vec()), id);
+        self.staged.remove(&id);
+        [parent, new_parent].into_iter().for_each(|directory| self.touch(directory));
+        [Some(id), target].into_iter().flatten().for_each(|id| self.rename_noted(id));
+        let changed = [Some(parent), Some(new_parent), Some(id), target];
+        changed.into_iter().flatten().for_each(|id| self.record(id));
+        Ok(())
+    }
+}
