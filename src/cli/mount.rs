@@ -16,7 +16,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     }
     // A new process rather than a fork: no thread, lock or open file of this one is carried along.
     let mut given = std::env::args_os().skip(2);
-    let mut daemon = Command::new("/proc/self/exe")
+    let mut daemon = Command::new(std::env::current_exe()?)
         .args(["mount", "--foreground", "--announce"])
         .args(&mut given)
         .stdin(Stdio::null())

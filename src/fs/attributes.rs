@@ -45,9 +45,10 @@ impl Filesystem {
         let time = |set: SetTime| if let SetTime::At(time) = set { time } else { now };
         // The time of a change that is staged goes with it.
         let mut mtime = change.mtime.map(time);
-        if let (Some(set), Some(mut staged)) = (mtime, state.take_staged(id)) {
+        if let Some(set) = mtime
+            && let Some(staged) = state.staged_mut(id)
+        {
             (staged.mtime, staged.ctime) = (set, now);
-            state.put_staged(id, staged);
             mtime = None;
         }
         let rest = SetAttributes { size: None, mtime: None, ..change };
@@ -73,7 +74,7 @@ impl Filesystem {
         Ok((self.shown(state, stat), sequence.and_then(|sequence| self.awaited(sequence))))
     }
 
-    /// Commits a transaction on one entry, unless that is in no record yet: then its first record will tell.
+    /// Commits a transaction on one entry, unless that is in no record yet, or has no name any more.
     pub(super) fn finish(&self, transaction: Transaction<'_>, id: EntryId) -> Result<Option<Sequence>, Error> {
         match transaction.keep_provisional(id) {
             Ok(()) => Ok(None),

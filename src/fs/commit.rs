@@ -5,7 +5,7 @@ use super::staged::{Fragment, Staged};
 use super::{Filesystem, Sequence, SyncMode};
 use crate::store::{EntryId, Error, MAX_EXTENT, Standing, Transaction, Update};
 
-/// Bytes of one file held in memory before they are spilled.
+/// Bytes of one file, filled up to whole blocks, held in memory before they are spilled.
 const INODE_LIMIT: usize = 1 << 20;
 
 impl Filesystem {
@@ -103,7 +103,7 @@ impl Filesystem {
     /// Spills a file's dirty data to the log if there is too much of it, or of all files' together, in memory.
     pub(super) fn spill(&self, state: &mut State, id: EntryId) -> Result<(), Error> {
         let Some(staged) = state.staged(id) else { return Ok(()) };
-        if staged.memory < INODE_LIMIT.min(self.options.dirty_limit) && state.dirty <= self.options.dirty_limit {
+        if staged.spill_size() < INODE_LIMIT.min(self.options.dirty_limit) && state.dirty <= self.options.dirty_limit {
             return Ok(());
         }
         self.fill_blocks(state, id)?;
@@ -127,10 +127,11 @@ impl Filesystem {
                 staged.insert(offset..offset + len, Fragment::Logged(extent));
             }
         }
+        staged.spilled();
         Ok(())
     }
 
-    /// Forgets what is staged of a file: it was published, or has lost its last name and is not open any more.
+    /// Forgets what is staged of a file: it was published, or the file is gone.
     pub(super) fn discard(&self, state: &mut State, id: EntryId) {
         if let Some(staged) = state.take_staged(id)
             && staged.stage != 0
@@ -172,16 +173,28 @@ impl Filesystem {
     pub fn release(&self, id: EntryId, handle: super::HandleId) -> Result<(), Error> {
         let state = &mut *self.state.lock();
         let closed = state.close(id, handle)?;
-        let (handles, writers) = state.inodes.get(&id).map_or((0, 0), |inode| (inode.handles, inode.writers));
-        if self.store.standing(id)? == Standing::Unlinked {
-            if handles == 0 {
-                self.discard(state, id);
-            }
-        } else if closed.wrote || handles == 0 || (closed.write && writers == 0) {
-            self.commit(state, id)?;
-        }
+        let writers = state.inodes.get(&id).map_or(0, |inode| inode.writers);
+        // What is staged of a file without a name stays: the inode can be opened again until it is forgotten.
+        let committed = match closed.wrote || writers == 0 {
+            true => self.commit(state, id).map(drop),
+            false => Ok(()),
+        };
+        self.reap(state, id);
         state.settle(id);
-        Ok(())
+        match committed {
+            // Forgotten before it was closed.
+            Err(Error::Stale) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Forgets what is staged of a file that is gone for good.
+    pub(super) fn reap(&self, state: &mut State, id: EntryId) {
+        let open = state.inodes.get(&id).is_some_and(|inode| inode.handles > 0);
+        if !open && self.store.entry(id).is_err() {
+            self.discard(state, id);
+            state.settle(id);
+        }
     }
 
     /// FSYNCDIR: commits the files that were created in the directory, and waits for everything before.
@@ -190,8 +203,7 @@ impl Filesystem {
     /// Those of the store.
     pub fn fsyncdir(&self, id: EntryId) -> Result<Option<Sequence>, Error> {
         let state = &mut *self.state.lock();
-        let open: Vec<EntryId> = state.inodes.keys().copied().collect();
-        for file in open {
+        for file in state.files() {
             if self.store.standing(file).is_ok_and(|standing| standing == Standing::Provisional)
                 && self.store.parent(file) == Some(id)
             {
@@ -209,11 +221,13 @@ impl Filesystem {
         let mut result = Ok(());
         if !self.store.is_read_only() {
             let state = &mut *self.state.lock();
-            let open: Vec<EntryId> = state.inodes.keys().copied().collect();
-            for id in open {
+            for id in state.files() {
                 let committed = match self.commit(state, id) {
                     // A file that has gone for good meanwhile.
-                    Err(Error::Stale) => Ok(None),
+                    Err(Error::Stale) => {
+                        self.reap(state, id);
+                        Ok(None)
+                    }
                     other => other,
                 };
                 result = result.and(committed.map(drop));

@@ -49,7 +49,8 @@ impl State {
     }
 
     pub(super) fn close(&mut self, id: EntryId, handle: HandleId) -> Result<Handle, Error> {
-        let handle = self.handles.remove(&handle).filter(|handle| handle.id == id).ok_or(Error::Stale)?;
+        self.handle(id, handle)?;
+        let handle = self.handles.remove(&handle).ok_or(Error::Stale)?;
         if let Some(inode) = self.inodes.get_mut(&id) {
             inode.handles -= 1;
             inode.writers -= u32::from(handle.write);
@@ -59,6 +60,11 @@ impl State {
 
     pub(super) fn staged(&self, id: EntryId) -> Option<&Staged> {
         self.inodes.get(&id)?.staged.as_ref()
+    }
+
+    /// What is staged of a file, for changing anything but its bytes.
+    pub(super) fn staged_mut(&mut self, id: EntryId) -> Option<&mut Staged> {
+        self.inodes.get_mut(&id)?.staged.as_mut()
     }
 
     /// Takes what is staged of a file, out of the count of dirty bytes too.
@@ -72,6 +78,14 @@ impl State {
     pub(super) fn put_staged(&mut self, id: EntryId, staged: Staged) {
         self.dirty += staged.memory;
         self.inodes.entry(id).or_default().staged = Some(staged);
+    }
+
+    /// The files that are open or dirty, in the order in which they were made: what is committed for several of them
+    /// goes into the log in an order that a test can foresee.
+    pub(super) fn files(&self) -> Vec<EntryId> {
+        let mut files: Vec<EntryId> = self.inodes.keys().copied().collect();
+        files.sort_unstable();
+        files
     }
 
     /// Forgets a file that is neither open nor dirty.

@@ -50,7 +50,7 @@ impl Filesystem {
         if stat.attributes.kind == Kind::Directory {
             return Err(Error::IsADirectory);
         }
-        if flags.write && self.store.is_read_only() {
+        if (flags.write || flags.truncate) && self.store.is_read_only() {
             return Err(Error::ReadOnly);
         }
         let state = &mut *self.state.lock();
@@ -129,6 +129,10 @@ impl Filesystem {
         offset.checked_add(data.len() as u64).filter(|end| *end <= MAX_SIZE).ok_or(Error::TooLarge)?;
         let state = &mut *self.state.lock();
         state.handle(id, handle)?;
+        if data.is_empty() {
+            // Not even the length changes.
+            return Ok(0);
+        }
         let stat = self.store.entry(id)?;
         self.drop_privileges(&stat, kill_privileges)?;
         let now = self.store.now();
@@ -198,16 +202,14 @@ impl Filesystem {
         if zeros {
             staged.punch(offset..end.min(old).max(offset), now);
         }
-        if end > old && !keep_size {
+        let extends = end > old && !keep_size;
+        if extends {
             staged.resize(end, now);
         }
-        let changed = staged.written;
-        if changed {
-            state.put_staged(id, staged);
-            state.handle(id, handle)?.wrote = true;
-        } else if staged.emptied {
+        if staged.written || staged.emptied {
             state.put_staged(id, staged);
         }
+        state.handle(id, handle)?.wrote |= zeros || extends;
         Ok(())
     }
 

@@ -19,6 +19,9 @@ impl Filesystem {
     /// The kernel drops `count` lookups of an entry. One without a name is gone after the last.
     pub fn forget(&self, id: EntryId, count: u64) {
         self.store.unpin(id, count);
+        if self.store.entry(id).is_err() {
+            self.reap(&mut self.state.lock(), id);
+        }
     }
 
     /// The kernel was shown an entry other than by a call that says so.

@@ -48,6 +48,8 @@ pub(super) struct Staged {
     pub(super) ctime: Time,
     /// Bytes held in memory.
     pub(super) memory: usize,
+    /// About how many fragments came since the last spill. Each may have to be filled up to a whole block.
+    pieces: usize,
     /// More has happened than that the file was emptied.
     pub(super) written: bool,
 }
@@ -63,6 +65,7 @@ impl Staged {
             mtime: now,
             ctime: now,
             memory: 0,
+            pieces: 0,
             written: false,
         }
     }
@@ -74,7 +77,7 @@ impl Staged {
     /// Makes the value empty. Returns the stage to abandon.
     pub(super) fn empty(&mut self, now: Time) -> u64 {
         self.fragments = RangeMap::default();
-        (self.emptied, self.written, self.size, self.memory) = (true, false, 0, 0);
+        (self.emptied, self.written, self.size, self.memory, self.pieces) = (true, false, 0, 0, 0);
         self.touch(now);
         std::mem::take(&mut self.stage)
     }
@@ -93,6 +96,7 @@ impl Staged {
     pub(super) fn write(&mut self, offset: u64, data: &[u8], now: Time) {
         let end = offset + data.len() as u64;
         self.memory -= self.memory_within(offset..end);
+        let pieces = self.fragments.len();
         // A run that is written from front to back is one fragment.
         let before = match self.fragments.ending_at(offset) {
             Some((start, Fragment::Memory(_))) => Some(start),
@@ -108,6 +112,7 @@ impl Staged {
             }
             None => self.fragments.insert(offset..end, Fragment::Memory(data.to_vec())),
         }
+        self.pieces = (self.pieces + self.fragments.len()).saturating_sub(pieces);
         self.memory += data.len();
         self.size = self.size.max(end);
         self.written = true;
@@ -128,6 +133,16 @@ impl Staged {
             self.memory += data.len();
         }
         self.fragments.insert(range, fragment);
+    }
+
+    /// Everything was spilled.
+    pub(super) fn spilled(&mut self) {
+        self.pieces = 0;
+    }
+
+    /// The most bytes that a spill may have to hold.
+    pub(super) fn spill_size(&self) -> usize {
+        self.memory + self.pieces * BLOCK as usize
     }
 
     fn memory_within(&self, range: Range<u64>) -> usize {

@@ -25,101 +25,24 @@ use super::attributes::{
     xattr_mode,
 };
 use super::guard::Guard;
-use super::reply::{Operation, Refuse, errno, when_durable};
+use super::reply::{Operation, Refuse, errno};
 use super::supervisor::Event;
 use super::{capabilities, directory};
-use crate::fs::{Error, Filesystem, Sequence, SetAttributes};
-use crate::store::Stat;
+use crate::fs::{Filesystem, SetAttributes};
 
 /// The longest name, in bytes.
 const NAME_MAX: u32 = 255;
 
-/// What a handler that changes something returns: its answer, and what must be durable before the answer is given.
-type Change<T> = Result<(T, Option<Sequence>), Error>;
-
 /// Serves one mount.
 pub(super) struct Adapter {
-    filesystem: Arc<Filesystem>,
-    guard: Guard,
+    pub(super) filesystem: Arc<Filesystem>,
+    pub(super) guard: Guard,
 }
 
 impl Adapter {
     /// An adapter that serves `filesystem` and reports its own faults to `events`.
     pub(super) fn new(filesystem: Arc<Filesystem>, events: Sender<Event>) -> Adapter {
         Adapter { filesystem, guard: Guard::new(events) }
-    }
-
-    /// Answers at once with what `work` returns.
-    fn answer<R: Refuse, T>(
-        &self,
-        name: &'static str,
-        id: INodeNo,
-        reply: R,
-        work: impl FnOnce(&Filesystem) -> Result<T, Error>,
-        accept: impl FnOnce(R, T),
-    ) {
-        self.guard.run(name, reply, |reply| match work(&self.filesystem) {
-            Ok(value) => accept(reply, value),
-            Err(error) => reply.refuse(errno(Operation { name, id: id.0 }, &error)),
-        });
-    }
-
-    /// Answers with what `work` returns once that is durable.
-    fn answer_durable<R: Refuse + Send + 'static, T: Send + 'static>(
-        &self,
-        name: &'static str,
-        id: INodeNo,
-        reply: R,
-        work: impl FnOnce(&Filesystem) -> Change<T>,
-        accept: impl FnOnce(R, T) + Send + 'static,
-    ) {
-        let operation = Operation { name, id: id.0 };
-        self.guard.run(name, reply, |reply| match work(&self.filesystem) {
-            Ok((value, sequence)) => {
-                when_durable(&self.filesystem, operation, sequence, reply, move |reply| accept(reply, value));
-            }
-            Err(error) => reply.refuse(errno(operation, &error)),
-        });
-    }
-
-    /// [`answer_durable`](Self::answer_durable) for what makes a new name.
-    fn answer_entry(
-        &self,
-        name: &'static str,
-        id: INodeNo,
-        reply: ReplyEntry,
-        work: impl FnOnce(&Filesystem) -> Change<Stat>,
-    ) {
-        self.answer_durable(name, id, reply, work, |reply, stat| reply.entry(&FOREVER, &wire(&stat), GENERATION));
-    }
-
-    /// [`answer_durable`](Self::answer_durable) for what has nothing to tell.
-    fn answer_done(
-        &self,
-        name: &'static str,
-        id: INodeNo,
-        reply: ReplyEmpty,
-        work: impl FnOnce(&Filesystem) -> Result<Option<Sequence>, Error>,
-    ) {
-        let change = |filesystem: &Filesystem| work(filesystem).map(|sequence| ((), sequence));
-        self.answer_durable(name, id, reply, change, |reply, ()| reply.ok());
-    }
-
-    /// Answers with an extended attribute's value or the list of their names, in the way that getxattr(2) wants it: the
-    /// length alone if `size` is 0, and `ERANGE` if it does not fit.
-    fn answer_bytes(
-        &self,
-        name: &'static str,
-        id: INodeNo,
-        size: u32,
-        reply: ReplyXattr,
-        work: impl FnOnce(&Filesystem) -> Result<Vec<u8>, Error>,
-    ) {
-        self.answer(name, id, reply, work, |reply, bytes| match u32::try_from(bytes.len()) {
-            Ok(length) if size == 0 => reply.size(length),
-            Ok(length) if length <= size => reply.data(&bytes),
-            _ => reply.error(Errno::ERANGE),
-        });
     }
 }
 
@@ -337,9 +260,11 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn readdir(&self, _request: &Request, id: INodeNo, _handle: FileHandle, cookie: u64, reply: ReplyDirectory) {
-        self.guard.run("readdir", reply, |mut reply| match directory::list(&self.filesystem, id.0, cookie, &mut reply) {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.refuse(errno(Operation { name: "readdir", id: id.0 }, &error)),
+        self.guard.run("readdir", reply, |mut reply| {
+            match directory::list(&self.filesystem, id.0, cookie, &mut reply) {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.refuse(errno(Operation { name: "readdir", id: id.0 }, &error)),
+            }
         });
     }
 

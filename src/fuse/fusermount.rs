@@ -8,11 +8,16 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use nix::errno::Errno;
+
 use super::mount_options::MountOptions;
 use super::{Error, received_fd};
 
 /// Where it is looked for: on the PATH, and where it is installed even if a service's PATH does not say so.
 const PROGRAMS: [&str; 4] = ["fusermount3", "/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3"];
+
+/// How its complaint ends if a mount is in use. It is never translated.
+const BUSY: &str = "Device or resource busy";
 
 /// Which descriptor of its own the helper is to answer on. It reads nothing from its standard input, so that the socket
 /// can stand there, and no descriptor has to be left open across exec by hand.
@@ -49,7 +54,14 @@ pub(super) fn unmount(mountpoint: &Path, lazily: bool) -> Result<(), Error> {
         }
         command.arg("--").arg(mountpoint).stdin(Stdio::null()).output()
     })?;
-    if output.status.success() { Ok(()) } else { Err(Error::Helper { message: message(&output) }) }
+    let message = message(&output);
+    if output.status.success() {
+        Ok(())
+    } else if message.ends_with(BUSY) {
+        Err(Error::Unmount { mountpoint: mountpoint.into(), source: Errno::EBUSY.into() })
+    } else {
+        Err(Error::Helper { message })
+    }
 }
 
 /// Starts the first of [`PROGRAMS`] that there is.

@@ -9,6 +9,7 @@
 //! - Nothing is ever unmounted but this process's own mount, or a dead one of an earlier daemon.
 
 mod adapter;
+mod answer;
 mod attributes;
 mod capabilities;
 mod directory;

@@ -140,5 +140,9 @@ impl Mountpoint {
 
 /// Unmounts what is topmost on `path`, in the way that this user may. fusermount3 knows no more than to detach.
 pub(super) fn take_away(path: &Path, force: Force) -> Result<(), Error> {
-    if geteuid().is_root() { kernel_mount::unmount(path, force) } else { fusermount::unmount(path, force != Force::None) }
+    if geteuid().is_root() {
+        kernel_mount::unmount(path, force)
+    } else {
+        fusermount::unmount(path, force != Force::None)
+    }
 }

@@ -5,8 +5,10 @@
 
 use super::mountpoint::Mountpoint;
 
-/// How far to read ahead, in KiB: as much as one READ can carry.
-const READ_AHEAD_KIB: u32 = 1024;
+/// How far to read ahead, in KiB. Measured on a sequential read that the page cache does not hold: 128 KiB gives 0.9 to
+/// 1.6 GB/s, 256 KiB and more 2.0 to 2.7, and beyond 512 KiB nothing is gained, while a page fault in a mapping reads as
+/// much around itself.
+const READ_AHEAD_KIB: u32 = 512;
 
 /// Raises the mount's read-ahead. Not to be able to is no fault: an ordinary user is not.
 pub(super) fn raise(mountpoint: &Mountpoint) {

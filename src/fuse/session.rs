@@ -129,8 +129,7 @@ fn serve(
     let acl = SessionACL::All;
     let mut config = Config::default();
     config.n_threads = Some(if options.threads == 0 { DEFAULT_THREADS } else { options.threads });
-    let session =
-        Session::from_fd(adapter, connection, acl, config).map_err(|source| Error::Handshake { source })?;
+    let session = Session::from_fd(adapter, connection, acl, config).map_err(|source| Error::Handshake { source })?;
     let invalidator = Invalidator::new(session.notifier());
     let ending = Ending::new(mountpoint.clone());
     start(session, sender, events, ending.clone()).map_err(|source| Error::Handshake { source })?;

@@ -172,8 +172,8 @@ impl Keydir {
         links.iter().for_each(|link| self.attach(id, link));
     }
 
-    /// Changes the attributes of an entry that no record speaks of yet.
-    pub(super) fn change_provisional(&mut self, id: EntryId, state: NodeState) {
+    /// Changes the attributes of an entry that no record speaks of: not yet, or not any more.
+    pub(super) fn change_unrecorded(&mut self, id: EntryId, state: NodeState) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.state.attributes = state.attributes;
             node.state.xattrs = state.xattrs;

@@ -168,7 +168,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn check_vacant(&self, parent: EntryId, name: &[u8]) -> Result<(), Error> {
+    pub(super) fn check_vacant(&self, parent: EntryId, name: &[u8]) -> Result<(), Error> {
         check_name(name)?;
         self.check_directory(parent)?;
         match self.lookup(parent, name) {

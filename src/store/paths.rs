@@ -284,12 +284,7 @@ impl Transaction<'_> {
         let (parent, name) = self.make_parents(key)?;
         let id = match self.lookup(parent, name) {
             Some(id) => {
-                let mut attributes = self.attributes(id)?;
-                match attributes.kind {
-                    Kind::File => {}
-                    Kind::Directory => return Err(Error::IsADirectory),
-                    _ => return Err(NOT_A_FILE),
-                }
+                let mut attributes = self.file_attributes(id)?;
                 (attributes.mtime, attributes.ctime) = (self.now, self.now);
                 self.set_attributes(id, attributes)?;
                 id
@@ -299,15 +294,26 @@ impl Transaction<'_> {
         self.set_value(id, update)
     }
 
+    /// The attributes of an entry that has a value.
+    fn file_attributes(&self, id: EntryId) -> Result<Attributes, Error> {
+        let attributes = self.attributes(id)?;
+        match attributes.kind {
+            Kind::File => Ok(attributes),
+            Kind::Directory => Err(Error::IsADirectory),
+            _ => Err(NOT_A_FILE),
+        }
+    }
+
     /// Sets a key to an entry whose value is staged, replacing the one that is there; it inherits the attributes.
     fn put_as(&mut self, key: &[u8], update: Update, id: EntryId) -> Result<(), Error> {
         let (parent, name) = self.make_parents(key)?;
         let mut attributes = new_attributes(Kind::File, 0o644, self.now);
         if let Some(old) = self.lookup(parent, name) {
-            let before = self.attributes(old)?;
+            let before = self.file_attributes(old)?;
             (attributes.mode, attributes.uid, attributes.gid) = (before.mode, before.uid, before.gid);
             self.unlink(parent, name, Unlink::File)?;
         }
+        self.check_vacant(parent, name)?;
         self.make_as(id, attributes, b"");
         self.attach(id, parent, name)?;
         self.set_value(id, update)

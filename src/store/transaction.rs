@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::attributes::{Attributes, EntryId, Kind, Time};
+use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
 use super::error::Error;
 use super::extents::Extent;
 use super::keydir::{Node, Staged};
@@ -195,6 +195,11 @@ impl<'a> Transaction<'a> {
             update.stage = self.restage(update.stage)?;
         }
         let change = self.edit(id)?;
+        let (old, new) = (change.state.size, update.size);
+        // What was published meanwhile may be longer: nothing of it is left behind the end, to show when that moves.
+        if old > new && !update.replace && !update.holes.iter().any(|(at, len)| *at <= new && at + len >= old) {
+            update.holes.push((new, old - new));
+        }
         change.state.size = update.size;
         change.update = Some(update);
         Ok(())
@@ -240,6 +245,7 @@ impl<'a> Transaction<'a> {
     pub fn commit(mut self) -> Result<u64, Error> {
         let mut records = Vec::new();
         let mut forgotten = Vec::new();
+        let mut orphans = Vec::new();
         let first = self.appender.next_sequence();
         let mut grows = false;
         for id in std::mem::take(&mut self.order) {
@@ -252,6 +258,7 @@ impl<'a> Transaction<'a> {
                     (false, true) => forgotten.push(id),
                     (false, false) => records.push(Record::Tombstone { entry: id }),
                 }
+                orphans.push((id, state));
                 continue;
             }
             grows |= fresh || update.is_some();
@@ -281,22 +288,25 @@ impl<'a> Transaction<'a> {
         }
         let stage = first;
         let sequence = self.append_staged(records, stage)?;
-        if !forgotten.is_empty() {
+        if !orphans.is_empty() {
             let mut keydir = self.store.keydir.write();
             forgotten.into_iter().for_each(|id| keydir.apply_tombstone(id));
+            // For whoever still has it open: when it lost its name.
+            orphans.into_iter().for_each(|(id, state)| keydir.change_unrecorded(id, state));
         }
         Ok(sequence)
     }
 
-    /// Ends the transaction without writing anything, if `id` is provisional: its attributes change in memory, and its
-    /// first record will say so. Hands the transaction back if there is a record of it already.
+    /// Ends the transaction without writing anything, if `id` is provisional or has no name any more: its attributes
+    /// change in memory, and its first record, if there will be one, says so. Hands the transaction back if there is
+    /// a record of it already.
     ///
     /// # Errors
     /// The transaction, to be committed.
     pub fn keep_provisional(mut self, id: EntryId) -> Result<(), Self> {
         match self.changes.remove(&id) {
-            Some(change) if change.provisional => {
-                self.store.keydir.write().change_provisional(id, change.state);
+            Some(change) if change.provisional || (id != ROOT && change.state.links.is_empty()) => {
+                self.store.keydir.write().change_unrecorded(id, change.state);
                 Ok(())
             }
             change => {

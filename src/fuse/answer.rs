@@ -1,0 +1,87 @@
+//! How a handler answers: it runs under the guard, and its result goes back at once or when it is durable.
+
+use fuser::{Errno, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr};
+
+use super::adapter::Adapter;
+use super::attributes::{FOREVER, GENERATION, wire};
+use super::reply::{Operation, Refuse, errno, when_durable};
+use crate::fs::{Error, Filesystem, Sequence};
+use crate::store::Stat;
+
+/// What a handler that changes something returns: its answer, and what must be durable before the answer is given.
+type Change<T> = Result<(T, Option<Sequence>), Error>;
+
+impl Adapter {
+    /// Answers at once with what `work` returns.
+    pub(super) fn answer<R: Refuse, T>(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: R,
+        work: impl FnOnce(&Filesystem) -> Result<T, Error>,
+        accept: impl FnOnce(R, T),
+    ) {
+        self.guard.run(name, reply, |reply| match work(&self.filesystem) {
+            Ok(value) => accept(reply, value),
+            Err(error) => reply.refuse(errno(Operation { name, id: id.0 }, &error)),
+        });
+    }
+
+    /// Answers with what `work` returns once that is durable.
+    pub(super) fn answer_durable<R: Refuse + Send + 'static, T: Send + 'static>(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: R,
+        work: impl FnOnce(&Filesystem) -> Change<T>,
+        accept: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        let operation = Operation { name, id: id.0 };
+        self.guard.run(name, reply, |reply| match work(&self.filesystem) {
+            Ok((value, sequence)) => {
+                when_durable(&self.filesystem, operation, sequence, reply, move |reply| accept(reply, value));
+            }
+            Err(error) => reply.refuse(errno(operation, &error)),
+        });
+    }
+
+    /// [`answer_durable`](Self::answer_durable) for what makes a new name.
+    pub(super) fn answer_entry(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: ReplyEntry,
+        work: impl FnOnce(&Filesystem) -> Change<Stat>,
+    ) {
+        self.answer_durable(name, id, reply, work, |reply, stat| reply.entry(&FOREVER, &wire(&stat), GENERATION));
+    }
+
+    /// [`answer_durable`](Self::answer_durable) for what has nothing to tell.
+    pub(super) fn answer_done(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: ReplyEmpty,
+        work: impl FnOnce(&Filesystem) -> Result<Option<Sequence>, Error>,
+    ) {
+        let change = |filesystem: &Filesystem| work(filesystem).map(|sequence| ((), sequence));
+        self.answer_durable(name, id, reply, change, |reply, ()| reply.ok());
+    }
+
+    /// Answers with an extended attribute's value or the list of their names, in the way that getxattr(2) wants it: the
+    /// length alone if `size` is 0, and `ERANGE` if it does not fit.
+    pub(super) fn answer_bytes(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        size: u32,
+        reply: ReplyXattr,
+        work: impl FnOnce(&Filesystem) -> Result<Vec<u8>, Error>,
+    ) {
+        self.answer(name, id, reply, work, |reply, bytes| match u32::try_from(bytes.len()) {
+            Ok(length) if size == 0 => reply.size(length),
+            Ok(length) if length <= size => reply.data(&bytes),
+            _ => reply.error(Errno::ERANGE),
+        });
+    }
+}
