@@ -35,8 +35,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     // Before a store is made: a mount that is refused changes nothing.
     fuse::check(&options)?;
     raise_file_limit();
-    let store_options =
-        Options { create: !arguments.read_only, read_only: arguments.read_only, ..Options::default() };
+    let store_options = Options { create: !arguments.read_only, read_only: arguments.read_only, ..Options::default() };
     let store = Arc::new(open_alone(&arguments.store, &store_options)?);
     let filesystem = Filesystem::new(
         Arc::clone(&store),
@@ -68,7 +67,9 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     match ended {
         Ended::Unmounted => Ok(filesystem.sync_all()?),
         // What memory holds may be wrong: the log is right, and the next start reads that.
-        Ended::Panicked => Err(Failure::new(FAULT, "a fault in caskfs stopped the mount; nothing acknowledged is lost")),
+        Ended::Panicked => {
+            Err(Failure::new(FAULT, "a fault in caskfs stopped the mount; nothing acknowledged is lost"))
+        }
         Ended::Failed(reason) => {
             filesystem.sync_all()?;
             Err(Failure::new(OTHER, reason))
@@ -119,8 +120,8 @@ fn open_log(arguments: &MountArguments, directory: &Path) -> Option<File> {
 
 /// Every segment is an open file.
 fn raise_file_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         log::warn!("the limit of open files stays as it is: {error}");
     }

@@ -1,5 +1,5 @@
 //! Exit codes: one for each thing that a person or a script would do something else about. `docs/EXIT_CODES.md` lists
-//! them; 2, wrong usage, is clap's.
+//! them.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,8 @@ use crate::{fuse, log};
 
 /// There is no such key.
 pub(super) const NO_KEY: u8 = 1;
+/// The arguments make no sense.
+pub(super) const USAGE: u8 = 2;
 /// Anything that has no code of its own: the message tells.
 pub(super) const OTHER: u8 = 3;
 /// The directory is no store.

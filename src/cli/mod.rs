@@ -13,6 +13,7 @@ mod info;
 mod listing;
 mod ls;
 mod mount;
+mod mount_helper;
 mod mv;
 mod put;
 mod rm;
@@ -20,19 +21,38 @@ mod stat;
 mod store_access;
 mod umount;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use arguments::{Arguments, Command};
+use exit::Failure;
+use mount_helper::Call;
 
 /// Runs the command that the process's arguments name, and returns its exit code: see `docs/EXIT_CODES.md`.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
     let level = std::env::var("CASKFS_LOG").unwrap_or_else(|_| "warn".into());
     env_logger::Builder::new().parse_filters(&level).init();
-    let result = match arguments.command {
-        Command::Mount(options) => mount::run(&options),
+    match run(std::env::args_os().collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                eprintln!("caskfs: {}", failure.message);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(arguments: Vec<OsString>) -> Result<(), Failure> {
+    let arguments = match mount_helper::parse(&arguments).transpose()? {
+        Some(Call::Mount(translated)) => translated,
+        Some(Call::Remount { mountpoint, flags }) => return mount_helper::remount(&mountpoint, flags),
+        None => arguments,
+    };
+    match Arguments::parse_from(&arguments).command {
+        Command::Mount(options) => mount::run(&options, arguments.get(2..).unwrap_or_default()),
         Command::Umount(options) => umount::run(&options),
         Command::Get(options) => get::run(&options),
         Command::Put(options) => put::run(&options),
@@ -41,14 +61,5 @@ pub fn main() -> ExitCode {
         Command::Ls(options) => ls::run(&options),
         Command::Stat(options) => stat::run(&options),
         Command::Info(options) => info::run(&options),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if !failure.message.is_empty() {
-                eprintln!("caskfs: {}", failure.message);
-            }
-            ExitCode::from(failure.code)
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! `caskfs mount`: start the daemon, and return when the mount answers.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -10,15 +11,15 @@ use super::exit::{Failure, OTHER};
 /// What the daemon says on its standard output when the mount answers.
 pub(super) const READY: &str = "ready";
 
-pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
+/// `given`: the arguments as they were given, the subcommand's name left out.
+pub(super) fn run(arguments: &MountArguments, given: &[OsString]) -> Result<(), Failure> {
     if arguments.foreground {
         return daemon::run(arguments);
     }
     // A new process rather than a fork: no thread, lock or open file of this one is carried along.
-    let mut given = std::env::args_os().skip(2);
     let mut daemon = Command::new(std::env::current_exe()?)
         .args(["mount", "--foreground", "--announce"])
-        .args(&mut given)
+        .args(given)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;

@@ -21,7 +21,8 @@ pub(super) fn run(arguments: &UmountArguments) -> Result<(), Failure> {
     let daemon = Connection::open(Path::new(&mounted.source));
     match fuse::unmount_at(path, arguments.lazy) {
         Err(fuse::Error::Unmount { source, .. }) if source.raw_os_error() == Some(libc::EBUSY) => {
-            let message = format!("{} is in use (`fuser -vm` shows by whom); --lazy unmounts all the same", path.display());
+            let message =
+                format!("{} is in use (`fuser -vm` shows by whom); --lazy unmounts all the same", path.display());
             return Err(Failure::new(BUSY, message));
         }
         other => other?,

@@ -2,7 +2,7 @@
 
 use super::io::without_privileges;
 use super::{Caller, Filesystem, FilesystemStat, HandleId, Sequence, SetAttributes, SetTime};
-use crate::store::{Attributes, EntryId, Error, Kind, Stat, Time, Transaction};
+use crate::store::{Attributes, EntryId, Error, Kind, Stat, Time};
 
 const S_ISGID: u16 = 0o2000;
 
@@ -63,7 +63,7 @@ impl Filesystem {
             let mtime = mtime.unwrap_or(old.mtime);
             let (uid, gid) = (change.uid.unwrap_or(old.uid), change.gid.unwrap_or(old.gid));
             transaction.set_attributes(id, Attributes { mode, uid, gid, atime, mtime, ctime: now, ..old })?;
-            sequence = self.finish(transaction, id)?;
+            sequence = transaction.commit_attributes(id)?;
         }
         // Nobody has the file open for writing, so that no close will come: the new length is committed now.
         let writers = state.inodes.get(&id).map_or(0, |inode| inode.writers);
@@ -72,14 +72,6 @@ impl Filesystem {
         }
         let stat = self.store.entry(id)?;
         Ok((self.shown(state, stat), sequence.and_then(|sequence| self.awaited(sequence))))
-    }
-
-    /// Commits a transaction on one entry, unless that is in no record yet, or has no name any more.
-    pub(super) fn finish(&self, transaction: Transaction<'_>, id: EntryId) -> Result<Option<Sequence>, Error> {
-        match transaction.keep_provisional(id) {
-            Ok(()) => Ok(None),
-            Err(transaction) => transaction.commit().map(Some),
-        }
     }
 
     /// The attributes of a new entry: the caller's, but a setgid directory hands down its group, and to directories

@@ -44,14 +44,15 @@ impl Filesystem {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::Stale`] if it is gone, [`Error::ReadOnly`] for writing on a store that takes no writes.
+    /// [`Error::Stale`] if it is gone, [`Error::ReadOnly`] for writing on a store that takes no writes, and the
+    /// reason if it has stopped taking them.
     pub fn open(&self, caller: &Caller, id: EntryId, flags: OpenFlags) -> Result<HandleId, Error> {
         let stat = self.store.entry(id)?;
         if stat.attributes.kind == Kind::Directory {
             return Err(Error::IsADirectory);
         }
-        if (flags.write || flags.truncate) && self.store.is_read_only() {
-            return Err(Error::ReadOnly);
+        if flags.write || flags.truncate {
+            self.store.check_writable()?;
         }
         let state = &mut *self.state.lock();
         if flags.truncate {
@@ -133,6 +134,8 @@ impl Filesystem {
             // Not even the length changes.
             return Ok(0);
         }
+        // Bytes that can never be committed are not taken either.
+        self.store.check_writable()?;
         let stat = self.store.entry(id)?;
         self.drop_privileges(&stat, kill_privileges)?;
         let now = self.store.now();
@@ -149,6 +152,7 @@ impl Filesystem {
         if size > MAX_SIZE {
             return Err(Error::TooLarge);
         }
+        self.store.check_writable()?;
         let now = self.store.now();
         self.drop_privileges(stat, caller.uid != 0)?;
         let mut staged = state.take_staged(stat.id).unwrap_or_else(|| Staged::new(stat.size, now));
@@ -177,7 +181,7 @@ impl Filesystem {
         if capability {
             transaction.remove_xattr(stat.id, CAPABILITY)?;
         }
-        self.finish(transaction, stat.id).map(drop)
+        transaction.commit_attributes(stat.id).map(drop)
     }
 
     /// fallocate(2): `mode` is its mode. Space is never set aside; what is punched or zeroed becomes a hole.
@@ -195,6 +199,7 @@ impl Filesystem {
         };
         let state = &mut *self.state.lock();
         state.handle(id, handle)?;
+        self.store.check_writable()?;
         let stat = self.store.entry(id)?;
         let now = self.store.now();
         let mut staged = state.take_staged(id).unwrap_or_else(|| Staged::new(stat.size, now));

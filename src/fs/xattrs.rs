@@ -44,7 +44,7 @@ impl Filesystem {
         check(name)?;
         let mut transaction = self.store.begin()?;
         transaction.set_xattr(id, name, value, mode)?;
-        Ok(self.finish(transaction, id)?.and_then(|sequence| self.awaited(sequence)))
+        Ok(transaction.commit_attributes(id)?.and_then(|sequence| self.awaited(sequence)))
     }
 
     /// Removes an extended attribute.
@@ -55,6 +55,6 @@ impl Filesystem {
         check(name)?;
         let mut transaction = self.store.begin()?;
         transaction.remove_xattr(id, name)?;
-        Ok(self.finish(transaction, id)?.and_then(|sequence| self.awaited(sequence)))
+        Ok(transaction.commit_attributes(id)?.and_then(|sequence| self.awaited(sequence)))
     }
 }

@@ -20,6 +20,7 @@ mod record;
 mod recovery;
 mod scan;
 mod segment;
+mod settle;
 mod writer;
 
 #[cfg(test)]
@@ -125,7 +126,8 @@ impl Log {
     /// number reached. One thread syncs at a time, for all who wait; writers go on meanwhile.
     ///
     /// # Errors
-    /// Any failure is final: see [`Log::failure`].
+    /// [`Error::NoSpace`] if the manifest has no room for what it must say: nothing is lost, and the next sync tries
+    /// again. Any other failure is final: see [`Log::failure`].
     pub fn sync(&self, sequence: u64) -> Result<u64, Error> {
         if sequence <= self.durable() {
             return Ok(self.durable());
@@ -136,24 +138,29 @@ impl Log {
         }
         self.check()?;
         let (target, retired, active) = self.writer.lock().unsynced();
-        self.sync_segments(&retired, active.as_deref()).map_err(|error| self.fail("fsync of the log", &error))?;
+        if !retired.is_empty() {
+            // Before the active segment is synced, and so before anything in it is acknowledged.
+            self.seal(&retired).inspect_err(|_| self.writer.lock().retire_again(retired))?;
+        }
+        let synced = active.map_or(Ok(()), |segment| segment.file.sync());
+        synced.map_err(|error| self.fail("fsync of the log", &error))?;
         self.durable.store(target, Ordering::Release);
         Ok(target)
     }
 
-    fn sync_segments(&self, retired: &[writer::Retired], active: Option<&Segment>) -> std::io::Result<()> {
+    /// Makes segments durable, and durable that they are complete.
+    fn seal(&self, retired: &[writer::Retired]) -> Result<(), Error> {
         for segment in retired {
-            segment.segment.file.sync()?;
+            segment.segment.file.sync().map_err(|error| self.fail("fsync of the log", &error))?;
         }
-        if !retired.is_empty() {
-            // Before the active segment is synced, and so before anything in it is acknowledged.
-            let mut manifest = self.manifest.lock();
-            for segment in retired {
-                manifest.append(&segment.seal())?;
-            }
-            manifest.sync()?;
+        let mut manifest = self.manifest.lock();
+        for segment in retired {
+            manifest.append(&segment.seal()).map_err(|error| match error::is_no_space(&error) {
+                true => Error::NoSpace,
+                false => self.fail("writing the manifest", &error),
+            })?;
         }
-        active.map_or(Ok(()), |segment| segment.file.sync())
+        manifest.sync().map_err(|error| self.fail("fsync of the manifest", &error))
     }
 
     /// Prepares the segment after the active one, so that no writer waits for it.

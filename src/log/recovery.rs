@@ -5,16 +5,18 @@
 //! cut off. *Damage* is anything missing from a sealed segment, or of which a later record says that it was durable.
 //! It is reported and stepped over; the records behind it survive.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 use super::error::{Context, Error};
 use super::files;
 use super::format;
-use super::manifest::{Manifest, Sealed, SegmentList};
+use super::manifest::{Manifest, SegmentList};
 use super::record::{Header, Location};
 use super::scan::Scanner;
 use super::segment::Segment;
+use super::settle::{Tail, prove, settle};
 use super::writer::Writer;
 use super::{AtomicU64, BTreeMap, Log, LogOptions, Mutex, OnceLock, RwLock};
 use crate::medium::Medium;
@@ -50,27 +52,6 @@ pub struct Report {
     pub damage: Vec<Damage>,
 }
 
-/// An unsealed segment after recovery.
-#[derive(Debug)]
-struct Tail {
-    segment: Arc<Segment>,
-    end: u64,
-    first_sequence: u64,
-    last_sequence: u64,
-    /// Nothing but zeros behind `end`.
-    clean: bool,
-}
-
-impl Tail {
-    fn has_records(&self) -> bool {
-        self.last_sequence >= self.first_sequence
-    }
-
-    fn sealed(&self) -> Sealed {
-        Sealed { end: self.end, first_sequence: self.first_sequence, last_sequence: self.last_sequence }
-    }
-}
-
 type Visitor<'v> = dyn FnMut(Visit<'_>) + 'v;
 
 impl Log {
@@ -96,7 +77,7 @@ impl Log {
 
         let manifest = match options.read_only {
             true => Manifest::frozen(epoch),
-            false => settle(&*medium, id, epoch + 1, list, &tail).context(|| "rewriting the manifest".into())?,
+            false => settle(&*medium, id, epoch + 1, list, &tail).context(|| "settling the log".into())?,
         };
         let highest = segments.keys().next_back().copied().unwrap_or(0);
         let mut writer = Writer::new(last_sequence + 1, highest + 1);
@@ -218,6 +199,8 @@ fn read_tail(
             first_sequence: *last_sequence + 1,
             last_sequence: *last_sequence,
             clean: true,
+            durable: 0,
+            unproven: VecDeque::new(),
         };
         let mut damaged = false;
         // Records of a transaction whose end was not met yet.
@@ -226,13 +209,17 @@ fn read_tail(
             for (header, location, body) in open.drain(..) {
                 report.records += 1;
                 tail.last_sequence = header.sequence;
+                tail.note(&header, location.offset);
                 visit(Visit { header: &header, location, body: body.as_deref() });
             }
             tail.end = end;
         };
         let mut expected = *last_sequence + 1;
         let mut offset = tail.end;
-        while !torn {
+        loop {
+            if torn {
+                break;
+            }
             match scanner.record_at(offset).context(context)? {
                 Some(found)
                     if found.header.sequence == expected && (found.body.is_some() || proof.covers(expected)?) =>
@@ -275,6 +262,7 @@ fn read_tail(
         }
         tails.push(tail);
     }
+    prove(&mut tails);
     Ok(tails)
 }
 
@@ -323,29 +311,6 @@ fn next_newer(scanner: &mut Scanner<'_>, offset: u64, sequence: u64) -> io::Resu
         offset = next + found.header.record_len();
     }
     Ok(None)
-}
-
-/// Makes what recovery kept durable and writes it into a new manifest: the last clean segment with records stays
-/// open, and so do the empty ones behind it; every other one is sealed where its records end.
-fn settle(
-    medium: &dyn Medium,
-    id: super::StoreId,
-    epoch: u32,
-    mut list: SegmentList,
-    tail: &[Tail],
-) -> io::Result<Manifest> {
-    let mut open = true;
-    for tail in tail.iter().rev() {
-        // The bytes may have been written by a process that died before it synced them.
-        tail.segment.file.sync()?;
-        open &= tail.clean;
-        if !open {
-            list.insert(tail.segment.id, Some(tail.sealed()));
-            tail.segment.close(tail.end);
-        }
-        open &= !tail.has_records();
-    }
-    Manifest::write(medium, id, epoch, &list)
 }
 
 fn place(segment: u32, offset: u64) -> Location {

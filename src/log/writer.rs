@@ -116,6 +116,12 @@ impl Writer {
         (self.next_sequence - 1, std::mem::take(&mut self.retired), active)
     }
 
+    /// Takes back retired segments that could not be sealed, in front of those that were retired meanwhile.
+    pub(super) fn retire_again(&mut self, mut retired: Vec<Retired>) {
+        retired.append(&mut self.retired);
+        self.retired = retired;
+    }
+
     /// Retires the active segment and goes on in the spare one.
     fn rotate(&mut self, segment: Arc<Segment>) {
         if let Some(Active { segment, offset, first_sequence }) = self.active.take() {

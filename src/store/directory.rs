@@ -40,7 +40,7 @@ impl Directory {
     }
 
     /// The children whose names are at least `name`, in order of names.
-    pub(super) fn from_name(&self, name: &[u8]) -> impl Iterator<Item = (&[u8], EntryId)> {
+    pub(super) fn at_or_after(&self, name: &[u8]) -> impl Iterator<Item = (&[u8], EntryId)> {
         let range = (Bound::Included(name), Bound::Unbounded);
         self.names.range::<[u8], _>(range).map(|(name, &id)| (&**name, id))
     }

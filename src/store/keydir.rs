@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 use super::directory::Directory;
 use super::extents::{Extent, Extents};
-use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState, ValueChange};
+use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState};
 use crate::log::Location;
 
 /// What stat shows as the size of a directory.
@@ -182,17 +182,14 @@ impl Keydir {
 
     /// Applies a node record. `body_len` is the length of its body.
     pub(super) fn apply_node(&mut self, id: EntryId, sequence: u64, at: Location, body_len: u32, record: NodeRecord) {
-        let NodeRecord { mut state, change, inline } = record;
+        let NodeRecord { state, stage, inline } = record;
         self.next_id = self.next_id.max(id + 1);
         let highest = state.links.iter().map(|link| link.cookie + 1).max().unwrap_or(0);
         self.next_cookie = self.next_cookie.max(highest);
-        if change.replace {
-            state.value_start = state.value_start.min(sequence);
-        }
 
         let old = self.nodes.get(&id).map(|node| node.state.links.clone()).unwrap_or_default();
         old.iter().filter(|link| !state.links.contains(link)).for_each(|link| self.detach(id, link));
-        let staged = self.stages.remove(&change.stage).unwrap_or_default();
+        let staged = self.stages.remove(&stage).unwrap_or_default();
         let node = self.nodes.entry(id).or_insert_with(|| Node::new(state.clone()));
         self.provisional -= usize::from(std::mem::take(&mut node.provisional));
         node.damaged = false;
@@ -200,9 +197,6 @@ impl Keydir {
             node.directory = Some(Box::default());
         }
         node.extents.drop_older(state.value_start);
-        if change.replace {
-            node.extents = Extents::None;
-        }
         for Staged { offset, len, extent, .. } in staged.into_iter().filter(|staged| staged.entry == id) {
             match extent {
                 Some(extent) => node.extents.insert(offset..offset + len, extent),
@@ -212,7 +206,7 @@ impl Keydir {
         if let Some((skip, len)) = inline {
             node.extents.insert(0..u64::from(len), Extent { location: at, body_len, skip, sequence });
         }
-        if change != (ValueChange { replace: false, stage: 0 }) {
+        if stage != 0 || inline.is_some() || state.value_start > node.state.value_start {
             node.value_sequence = sequence;
         }
         let links = state.links.clone();

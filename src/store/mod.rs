@@ -251,13 +251,20 @@ impl Store {
     /// # Errors
     /// [`Error::ReadOnly`], or the failure that made the store refuse writes.
     pub fn begin(&self) -> Result<Transaction<'_>, Error> {
-        if self.options.read_only {
-            return Err(Error::ReadOnly);
-        }
-        if let Some(reason) = self.log.failure() {
-            return Err(crate::log::Error::Failed(reason.to_owned()).into());
-        }
+        self.check_writable()?;
         Ok(Transaction::new(self))
+    }
+
+    /// Whether writes are taken.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    pub fn check_writable(&self) -> Result<(), Error> {
+        match self.log.failure() {
+            _ if self.options.read_only => Err(Error::ReadOnly),
+            Some(reason) => Err(crate::log::Error::Failed(reason.to_owned()).into()),
+            None => Ok(()),
+        }
     }
 
     /// Appends bytes of a value that nobody sees until an [`Update`] names their stage; a stage of 0 begins one.

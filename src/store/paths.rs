@@ -216,7 +216,7 @@ impl Store {
             let child = keydir.get(id).filter(|child| !child.provisional)?;
             Some(Listed { key: join(key, name), stat: child.stat(id) })
         };
-        Ok(directory.from_name(b"").filter_map(listed).collect())
+        Ok(directory.at_or_after(b"").filter_map(listed).collect())
     }
 
     /// Every key that begins with these bytes, directories included, each directory before what is in it, in order of
@@ -234,7 +234,7 @@ impl Store {
         let mut pending: Vec<(Vec<u8>, EntryId)> = Vec::new();
         let expand = |pending: &mut Vec<(Vec<u8>, EntryId)>, key: &[u8], id: EntryId, front: &[u8]| {
             let Some(directory) = keydir.get(id).and_then(|node| node.directory.as_ref()) else { return };
-            let children = directory.from_name(front).take_while(|(name, _)| name.starts_with(front));
+            let children = directory.at_or_after(front).take_while(|(name, _)| name.starts_with(front));
             let start = pending.len();
             pending.extend(children.map(|(name, id)| (join(key, name), id)));
             pending.get_mut(start..).unwrap_or_default().reverse();

@@ -15,8 +15,6 @@ pub(super) const TOMBSTONE: u8 = 4;
 
 /// The node's value stands at the end of its record.
 const FLAG_INLINE: u8 = 1;
-/// The value is new: whatever was published for the entry before this record is dead.
-const FLAG_REPLACE: u8 = 2;
 
 /// Bytes of a data record's body before the value's bytes.
 pub(super) const DATA_PREFIX: usize = 16;
@@ -42,41 +40,34 @@ pub(super) struct NodeState {
     pub(super) xattrs: Xattrs,
     /// A symbolic link's target.
     pub(super) target: Box<[u8]>,
-    /// Every record of the entry's value with a lesser sequence number is dead.
+    /// Every data record of the entry with a lesser sequence number is dead: the value was replaced since. It never
+    /// moves back.
     pub(super) value_start: u64,
-}
-
-/// What a node record says of the value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ValueChange {
-    /// Nothing of the earlier value remains.
-    pub(super) replace: bool,
-    /// The data and hole records of this stage become part of the value; 0 for none.
-    pub(super) stage: u64,
 }
 
 /// A node record's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NodeRecord {
     pub(super) state: NodeState,
-    pub(super) change: ValueChange,
+    /// The data and hole records of this stage become part of the value; 0 for none.
+    pub(super) stage: u64,
     /// Where in the body the inline value is, and its length.
     pub(super) inline: Option<(u32, u32)>,
 }
 
 /// The body of a node record up to the inline value, which follows it if `inline`.
-pub(super) fn encode_node(state: &NodeState, change: ValueChange, inline: bool) -> Vec<u8> {
+pub(super) fn encode_node(state: &NodeState, stage: u64, inline: bool) -> Vec<u8> {
     let names: usize = state.links.iter().map(|link| 18 + link.name.len()).sum();
     let mut out = Vec::with_capacity(80 + names + state.target.len());
     let Attributes { kind, mode, uid, gid, rdev, atime, mtime, ctime } = state.attributes;
     out.put_u8(kind as u8);
-    out.put_u8(if inline { FLAG_INLINE } else { 0 } | if change.replace { FLAG_REPLACE } else { 0 });
+    out.put_u8(if inline { FLAG_INLINE } else { 0 });
     out.put_u16(mode);
     out.put_u32(uid);
     out.put_u32(gid);
     out.put_u32(rdev);
     [atime, mtime, ctime].into_iter().for_each(|time| out.put_i64(time.0));
-    [state.size, state.value_start, change.stage].into_iter().for_each(|number| out.put_u64(number));
+    [state.size, state.value_start, stage].into_iter().for_each(|number| out.put_u64(number));
     out.put_u32(state.links.len() as u32);
     out.put_u16(state.xattrs.len() as u16);
     out.put_u16(state.target.len() as u16);
@@ -132,8 +123,7 @@ fn decode(body: &[u8]) -> Result<Option<NodeRecord>, Truncated> {
     let value = decoder.rest().len();
     let inline = (flags & FLAG_INLINE != 0).then_some(((body.len() - value) as u32, value as u32));
     let state = NodeState { attributes, size, links, xattrs, target, value_start };
-    let change = ValueChange { replace: flags & FLAG_REPLACE != 0, stage };
-    Ok(Some(NodeRecord { state, change, inline }))
+    Ok(Some(NodeRecord { state, stage, inline }))
 }
 
 /// The front of a data record's body: its stage, and where in the value its bytes go. The bytes follow.

@@ -10,7 +10,7 @@ use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
 use super::error::Error;
 use super::extents::Extent;
 use super::keydir::{Node, Staged};
-use super::record::{self, Link, MAX_EXTENT, NodeRecord, NodeState, ValueChange};
+use super::record::{self, Link, MAX_EXTENT, NodeRecord, NodeState};
 use super::{Store, Update};
 use crate::log::{Appender, Draft};
 
@@ -31,7 +31,7 @@ pub(super) struct Change {
 enum Record {
     Data { entry: EntryId, offset: u64, bytes: Vec<u8> },
     Hole { entry: EntryId, offset: u64, len: u64 },
-    Node { entry: EntryId, state: NodeState, change: ValueChange, inline: Option<Vec<u8>> },
+    Node { entry: EntryId, state: NodeState, stage: u64, inline: Option<Vec<u8>> },
     Tombstone { entry: EntryId },
 }
 
@@ -262,25 +262,25 @@ impl<'a> Transaction<'a> {
                 continue;
             }
             grows |= fresh || update.is_some();
-            let mut change = ValueChange { replace: false, stage: 0 };
+            let mut stage = 0;
             let mut inline = None;
             if let Some(update) = update {
-                change.replace = update.replace;
+                let replace = update.replace;
                 match update.into_inline() {
                     Ok(bytes) => inline = Some(bytes).filter(|bytes| !bytes.is_empty()),
                     Err(update) => {
                         let next = first + records.len() as u64;
                         let has_records = !update.bytes.is_empty() || !update.holes.is_empty();
-                        change.stage = if update.stage == 0 && has_records { next } else { update.stage };
+                        stage = if update.stage == 0 && has_records { next } else { update.stage };
                         push_value(id, update, &mut records);
                     }
                 }
                 let own = first + records.len() as u64;
-                if change.replace {
-                    state.value_start = if change.stage == 0 { own } else { change.stage };
+                if replace {
+                    state.value_start = if stage == 0 { own } else { stage };
                 }
             }
-            records.push(Record::Node { entry: id, state, change, inline });
+            records.push(Record::Node { entry: id, state, stage, inline });
         }
         if grows {
             let bytes = records.iter().map(Record::size).sum();
@@ -297,21 +297,20 @@ impl<'a> Transaction<'a> {
         Ok(sequence)
     }
 
-    /// Ends the transaction without writing anything, if `id` is provisional or has no name any more: its attributes
-    /// change in memory, and its first record, if there will be one, says so. Hands the transaction back if there is
-    /// a record of it already.
+    /// Commits a transaction that changes nothing but the attributes of `id`; but if that is provisional, or has no
+    /// name any more, only in memory: its first record, if there will be one, says so. `None`: nothing was written.
     ///
     /// # Errors
-    /// The transaction, to be committed.
-    pub fn keep_provisional(mut self, id: EntryId) -> Result<(), Self> {
+    /// As [`Transaction::commit`].
+    pub fn commit_attributes(mut self, id: EntryId) -> Result<Option<u64>, Error> {
         match self.changes.remove(&id) {
             Some(change) if change.provisional || (id != ROOT && change.state.links.is_empty()) => {
                 self.store.keydir.write().change_unrecorded(id, change.state);
-                Ok(())
+                Ok(None)
             }
             change => {
                 self.changes.extend(change.map(|change| (id, change)));
-                Err(self)
+                self.commit().map(Some)
             }
         }
     }
@@ -321,8 +320,8 @@ impl<'a> Transaction<'a> {
         let mut stages = Vec::with_capacity(records.len());
         let mut stage = first;
         for record in records.iter().rev() {
-            if let Record::Node { change, .. } = record {
-                stage = change.stage;
+            if let Record::Node { stage: published, .. } = record {
+                stage = *published;
             }
             stages.push(stage);
         }
@@ -362,9 +361,9 @@ impl<'a> Transaction<'a> {
                     keydir.apply_data(entry, *stage, offset, bytes.len() as u64, extent);
                 }
                 Record::Hole { entry, offset, len } => keydir.apply_hole(entry, *stage, offset, len),
-                Record::Node { entry, state, change, inline } => {
+                Record::Node { entry, state, stage, inline } => {
                     let inline = inline.map(|bytes| (front.len() as u32, bytes.len() as u32));
-                    keydir.apply_node(entry, sequence, location, body_len, NodeRecord { state, change, inline });
+                    keydir.apply_node(entry, sequence, location, body_len, NodeRecord { state, stage, inline });
                 }
                 Record::Tombstone { entry } => keydir.apply_tombstone(entry),
             }
@@ -426,7 +425,7 @@ impl Record {
         match self {
             Record::Data { offset, .. } => record::encode_data(stage, *offset).to_vec(),
             Record::Hole { offset, len, .. } => record::encode_hole(stage, *offset, *len),
-            Record::Node { state, change, inline, .. } => record::encode_node(state, *change, inline.is_some()),
+            Record::Node { state, stage, inline, .. } => record::encode_node(state, *stage, inline.is_some()),
             Record::Tombstone { .. } => Vec::new(),
         }
     }

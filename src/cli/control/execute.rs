@@ -149,12 +149,7 @@ type Step = (EntryId, Vec<u8>, Option<EntryId>);
 impl Caches<'_> {
     /// Runs a change and drops from the caches what it made untrue: names that now lead elsewhere, and what is known
     /// of the entries that the keys lead to and of the directories that they are in.
-    fn around<R>(
-        &self,
-        store: &Store,
-        keys: &[&[u8]],
-        change: impl FnOnce() -> Result<R, Error>,
-    ) -> Result<R, Error> {
+    fn around<R>(&self, store: &Store, keys: &[&[u8]], change: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
         let Some(invalidator) = self.0 else { return change() };
         let steps = || keys.iter().flat_map(|key| steps(store, key)).collect::<Vec<Step>>();
         let before = steps();
