@@ -12,8 +12,8 @@ impl Filesystem {
     /// # Errors
     /// [`Error::Stale`] if it is gone.
     pub fn getattr(&self, id: EntryId) -> Result<Stat, Error> {
-        let stat = self.store.entry(id)?;
-        Ok(self.shown(&self.state.lock(), stat))
+        let state = self.state.lock();
+        Ok(self.shown(&state, self.store.entry(id)?))
     }
 
     /// Changes attributes, the length among them. Returns the sequence number to wait for, if the caller must.

@@ -38,8 +38,8 @@ impl Filesystem {
             }
         }
         loop {
-            let children = self.store.children(id, cookie, CHUNK)?;
             let state = self.state.lock();
+            let children = self.store.children(id, cookie, CHUNK)?;
             for child in &children {
                 let stat = self.shown(&state, child.stat);
                 let kind = stat.attributes.kind;

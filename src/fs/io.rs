@@ -35,8 +35,8 @@ impl Filesystem {
         flags: OpenFlags,
     ) -> Result<(Stat, HandleId), Error> {
         let attributes = self.new_attributes(caller, parent, Kind::File, mode, 0)?;
-        let stat = self.store.create_provisional(parent, name, attributes)?;
         let mut state = self.state.lock();
+        let stat = self.store.create_provisional(parent, name, attributes)?;
         let handle = state.open(stat.id, flags.write);
         Ok((self.shown(&state, stat), handle))
     }

@@ -11,7 +11,9 @@
 //!   than what was written.
 //! * A file without a name is never committed.
 //!
-//! Locks: `state` before any of the store's. It is held while the log is appended to, not while it is synced or read.
+//! Locks: `state` before any of the store's. It is held while the log is appended to, not while it is synced. Whoever
+//! shows an entry takes it before looking at the store: the kernel keeps what it is shown for good, so that published
+//! and staged must be of one moment.
 
 mod attributes;
 mod commit;

@@ -12,8 +12,9 @@ impl Filesystem {
     /// # Errors
     /// [`Error::NameTooLong`], [`Error::NotADirectory`], [`Error::Stale`].
     pub fn lookup(&self, parent: EntryId, name: &[u8]) -> Result<Option<Stat>, Error> {
+        let state = self.state.lock();
         let found = self.store.lookup_pinned(parent, name)?;
-        Ok(found.map(|stat| self.shown(&self.state.lock(), stat)))
+        Ok(found.map(|stat| self.shown(&state, stat)))
     }
 
     /// The kernel drops `count` lookups of an entry. One without a name is gone after the last.
@@ -99,8 +100,8 @@ impl Filesystem {
         let id = transaction.create(parent, name, attributes, target)?;
         let sequence = transaction.commit()?;
         self.store.pin(id);
-        let stat = self.store.entry(id)?;
-        Ok((self.shown(&self.state.lock(), stat), self.awaited(sequence)))
+        let state = self.state.lock();
+        Ok((self.shown(&state, self.store.entry(id)?), self.awaited(sequence)))
     }
 
     /// Gives a file one more name. What is staged of it is committed with it.
