@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::control::{Caches, Connection, Reply, Request, copy_value, execute};
 use super::exit::{Failure, LOCKED};
 use crate::store::{Error, Options, Store};
+use crate::{fuse, log};
 
 /// How long a daemon that is ending is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,38 +30,54 @@ impl Access {
     }
 }
 
-/// A store that this process holds, or its daemon.
-pub(super) enum Opened {
-    Store(Box<Store>),
-    Daemon(Connection),
-}
-
-/// Opens a store, or connects to its daemon. One that has stopped to listen, but still holds the lock, is about to
-/// end: it is waited for.
-pub(super) fn open(path: &Path, options: &Options) -> Result<Opened, Failure> {
+/// Opens a store, or has its daemon do what `ask` does with the connection: `None` from that if the daemon is ending.
+/// Whoever is about to end, or holds the lock without listening yet or any more, is waited for.
+fn open<T>(
+    path: &Path,
+    options: &Options,
+    mut ask: impl FnMut(Connection) -> Result<Option<T>, Failure>,
+) -> Result<Opened<T>, Failure> {
     let deadline = Instant::now() + PATIENCE;
     loop {
+        let in_time = Instant::now() < deadline;
         if let Some(connection) = Connection::open(path) {
-            return Ok(Opened::Daemon(connection));
+            match ask(connection)? {
+                Some(answer) => return Ok(Opened::Asked(answer)),
+                None if in_time => {}
+                None => return Err(Failure::from(Error::Log(log::Error::Locked)).about(path.display())),
+            }
+        } else {
+            match Store::open(path, options.clone()) {
+                Ok(store) => return Ok(Opened::Store(Box::new(store))),
+                Err(Error::Log(log::Error::Locked)) if in_time => {}
+                Err(error) => return Err(Failure::from(error).about(path.display())),
+            }
         }
-        match Store::open(path, options.clone()) {
-            Ok(store) => return Ok(Opened::Store(Box::new(store))),
-            Err(Error::Log(crate::log::Error::Locked)) if Instant::now() < deadline => std::thread::sleep(PAUSE),
-            Err(error) => return Err(Failure::from(error).about(path.display())),
-        }
+        std::thread::sleep(PAUSE);
     }
+}
+
+/// A store that this process holds, or what its daemon said.
+enum Opened<T> {
+    Store(Box<Store>),
+    Asked(T),
 }
 
 /// Opens a store for this process alone.
 pub(super) fn open_alone(path: &Path, options: &Options) -> Result<Store, Failure> {
-    match open(path, options)? {
+    // One that was unmounted is about to end.
+    let place = |connection: Connection| {
+        let info = match connection.call(&Request::Info, &mut std::io::empty(), &mut std::io::sink())? {
+            Some(Reply::Info(info)) => info,
+            _ => return Ok(None),
+        };
+        let place = info.mountpoint.unwrap_or_default();
+        Ok(matches!(fuse::mounted_at(Path::new(&place)), Ok(Some(_))).then_some(place))
+    };
+    match open(path, options, place)? {
         Opened::Store(store) => Ok(*store),
-        Opened::Daemon(connection) => {
-            let place = match connection.call(&Request::Info, &mut std::io::empty(), &mut std::io::sink()) {
-                Ok(Reply::Info(info)) => info.mountpoint.map(|path| format!(" at {path}")).unwrap_or_default(),
-                _ => String::new(),
-            };
-            Err(Failure::new(LOCKED, format!("{}: the store is mounted{place}", path.display())))
+        Opened::Asked(place) => {
+            Err(Failure::new(LOCKED, format!("{}: the store is mounted at {place}", path.display())))
         }
     }
 }
@@ -73,8 +90,8 @@ pub(super) fn call(
     input: &mut dyn Read,
     output: &mut dyn Write,
 ) -> Result<Reply, Failure> {
-    match open(path, &access.options())? {
-        Opened::Daemon(connection) => connection.call(request, input, output),
+    match open(path, &access.options(), |connection| connection.call(request, input, output))? {
+        Opened::Asked(reply) => Ok(reply),
         Opened::Store(store) => {
             let reply = execute(&store, &Caches(None), request, input)?;
             if let Reply::Value { id, size } = reply {

@@ -19,6 +19,12 @@ pub(super) fn segment(id: u32) -> String {
     format!("{SEGMENTS}/{id:08}.log")
 }
 
+/// The number of the segment in a file of this name.
+pub(super) fn segment_number(name: &str) -> Option<u32> {
+    let number = name.strip_suffix(".log")?.parse().ok()?;
+    segment(number).ends_with(&format!("/{name}")).then_some(number)
+}
+
 /// Writes a file crash-safely: temporary name, sync, rename, sync of the directory. Returns it open for writing.
 pub(super) fn replace(medium: &dyn Medium, path: &str, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
     let temporary = format!("{path}.tmp");

@@ -15,7 +15,7 @@ use super::format;
 use super::manifest::{Manifest, SegmentList};
 use super::record::{Header, Location};
 use super::scan::Scanner;
-use super::segment::Segment;
+use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::settle::{Tail, prove, settle};
 use super::writer::Writer;
 use super::{AtomicU64, BTreeMap, Log, LogOptions, Mutex, OnceLock, RwLock};
@@ -65,12 +65,22 @@ impl Log {
             Err(Error::NotAStore) if options.create && !options.read_only => create(&*medium, options.new_id)?,
             other => other?,
         };
-        let (epoch, list) = Manifest::read(&*medium, id)?;
+        let (epoch, mut list) = Manifest::read(&*medium, id)?;
+        let mut report = Report::default();
         let mut segments = BTreeMap::new();
         for &number in list.keys() {
-            segments.insert(number, Arc::new(Segment::open(&*medium, number, id, !options.read_only)?));
+            let segment = Segment::open(&*medium, number, epoch, id, !options.read_only)?;
+            if segment.damaged {
+                report.damage.push(Damage { location: place(number, 0), len: u64::from(SEGMENT_HEADER_LEN) });
+            }
+            segments.insert(number, Arc::new(segment));
         }
-        let mut report = Report::default();
+        for segment in unnamed(&*medium, &list, epoch, id, !options.read_only)? {
+            log::error!("the manifest is damaged: it does not name segment {}, which has records", segment.id);
+            report.damage.push(Damage { location: place(segment.id, 0), len: 0 });
+            list.insert(segment.id, None);
+            segments.insert(segment.id, Arc::new(segment));
+        }
         let mut last_sequence = read_sealed(&segments, &list, visit, &mut report)?;
         let unsealed = segments.values().filter(|segment| list.get(&segment.id) == Some(&None)).cloned().collect();
         let tail = read_tail(unsealed, &mut last_sequence, visit, &mut report)?;
@@ -143,6 +153,29 @@ fn create(medium: &dyn Medium, id: super::StoreId) -> Result<super::StoreId, Err
     };
     make().context(|| "creating the store".into())?;
     Ok(id)
+}
+
+/// The segments behind the last one of the manifest that hold records. Their entries were durable before the first
+/// record was written, so damage to the end of the manifest, which looks like a torn one, must have taken them.
+fn unnamed(
+    medium: &dyn Medium,
+    list: &SegmentList,
+    epoch: u32,
+    id: super::StoreId,
+    write: bool,
+) -> Result<Vec<Segment>, Error> {
+    let highest = list.keys().next_back().copied().unwrap_or(0);
+    let mut found = Vec::new();
+    for name in medium.list(files::SEGMENTS).context(|| "listing the segments".into())? {
+        let Some(number) = files::segment_number(&name).filter(|number| *number > highest) else { continue };
+        // One that cannot be opened was left by a creation that was cut short.
+        let Ok(segment) = Segment::open(medium, number, epoch, id, write) else { continue };
+        let mut scanner = Scanner::new(&segment, None).context(|| format!("reading segment {number}"))?;
+        if scanner.search(scanner.start()).context(|| format!("reading segment {number}"))?.is_some() {
+            found.push(segment);
+        }
+    }
+    Ok(found)
 }
 
 /// Shows the records of all sealed segments; returns the highest sequence number.

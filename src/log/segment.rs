@@ -9,7 +9,7 @@ use super::codec::{Decoder, Encoder};
 use super::error::{Context, Error};
 use super::files;
 use super::format::{FORMAT_VERSION, StoreId};
-use super::record::{HEADER_LEN, Header, Location};
+use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
 use crate::medium::{File, Medium};
 
 /// Bytes of a segment's header: where its first record begins.
@@ -36,6 +36,8 @@ pub(super) struct Segment {
     pub(super) file: Arc<dyn File>,
     /// Checksum of the segment's header: mixed into the checksum of every record in it.
     pub(super) seed: u32,
+    /// The header is not as it was written; its checksum was found by other means.
+    pub(super) damaged: bool,
     /// Where its records end; 0 while it may be appended to.
     end: AtomicU64,
 }
@@ -56,11 +58,17 @@ impl Segment {
         file.write_all_at(&bytes, 0)?;
         file.sync()?;
         medium.sync_dir(files::SEGMENTS)?;
-        Ok(Segment { id, file, seed, end: AtomicU64::new(0) })
+        Ok(Segment { id, file, seed, damaged: false, end: AtomicU64::new(0) })
     }
 
-    /// Opens a segment that the manifest names.
-    pub(super) fn open(medium: &dyn Medium, id: u32, store: StoreId, write: bool) -> Result<Segment, Error> {
+    /// Opens a segment that the manifest names; `epoch` is the manifest's.
+    pub(super) fn open(
+        medium: &dyn Medium,
+        id: u32,
+        epoch: u32,
+        store: StoreId,
+        write: bool,
+    ) -> Result<Segment, Error> {
         let path = files::segment(id);
         let file = medium.open(&path, write).context(|| format!("opening {path}"))?;
         let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
@@ -69,8 +77,15 @@ impl Segment {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged("it is too short")),
             other => other.context(|| format!("reading {path}"))?,
         }
-        let seed = decode_header(&bytes, id, store).map_err(damaged)?;
-        Ok(Segment { id, file, seed, end: AtomicU64::new(0) })
+        let (seed, damaged) = match decode_header(&bytes, id, store) {
+            Ok(seed) => (seed, false),
+            Err(Unreadable::Foreign(what)) => return Err(damaged(what)),
+            Err(Unreadable::Damaged) => {
+                let seed = find_seed(&*file, &bytes, id, epoch, store).context(|| format!("reading {path}"))?;
+                (seed.ok_or_else(|| damaged("its header is not as written"))?, true)
+            }
+        };
+        Ok(Segment { id, file, seed, damaged, end: AtomicU64::new(0) })
     }
 
     /// Declares where the records end: nothing is appended any more.
@@ -120,23 +135,56 @@ fn encode_header(id: u32, epoch: u32, store: StoreId) -> (Vec<u8>, u32) {
     (bytes, crc)
 }
 
-fn decode_header(bytes: &[u8; SEGMENT_HEADER_LEN as usize], id: u32, store: StoreId) -> Result<u32, &'static str> {
-    let (front, crc) = bytes.split_last_chunk::<4>().ok_or("it is too short")?;
+/// Why a segment's header is not what it should be.
+#[derive(Debug)]
+enum Unreadable {
+    /// The checksum is wrong.
+    Damaged,
+    /// The checksum is right, and it says that this is something else.
+    Foreign(&'static str),
+}
+
+fn decode_header(bytes: &[u8; SEGMENT_HEADER_LEN as usize], id: u32, store: StoreId) -> Result<u32, Unreadable> {
+    let (front, crc) = bytes.split_last_chunk::<4>().ok_or(Unreadable::Damaged)?;
     let crc = u32::from_le_bytes(*crc);
     let mut decoder = Decoder::new(front);
-    let cut = |_| "its header is cut off";
+    let cut = |_| Unreadable::Damaged;
     if decoder.bytes(MAGIC.len()).map_err(cut)? != MAGIC || crc32fast::hash(front) != crc {
-        return Err("its header is not as written");
+        return Err(Unreadable::Damaged);
     }
     if decoder.u32().map_err(cut)? > FORMAT_VERSION {
-        return Err("it is of a future version");
+        return Err(Unreadable::Foreign("it is of a future version"));
     }
     if decoder.u32().map_err(cut)? != id {
-        return Err("it is another segment's file");
+        return Err(Unreadable::Foreign("it is another segment's file"));
     }
     let _epoch = decoder.u32().map_err(cut)?;
     match decoder.bytes(16).map_err(cut)? == store.0 {
         true => Ok(crc),
-        false => Err("it belongs to another store"),
+        false => Err(Unreadable::Foreign("it belongs to another store")),
     }
+}
+
+/// The seed of a segment whose header is damaged: the checksum that stands there, that of what stands there, or that
+/// of the header of any epoch so far, whichever a record near the front agrees with. So damage to the header costs no
+/// key.
+fn find_seed(
+    file: &dyn File,
+    header: &[u8; SEGMENT_HEADER_LEN as usize],
+    id: u32,
+    epoch: u32,
+    store: StoreId,
+) -> io::Result<Option<u32>> {
+    /// Where records are looked for.
+    const NEAR: usize = 8192;
+    let len = usize::try_from(file.len()?).unwrap_or(NEAR).min(NEAR);
+    let mut front = vec![0; len];
+    file.read_exact_at(&mut front, 0)?;
+    let agrees = |seed: &u32| {
+        let offsets = (SEGMENT_HEADER_LEN as usize..len).step_by(ALIGNMENT);
+        offsets.into_iter().any(|offset| Header::decode(front.get(offset..).unwrap_or_default(), *seed, offset as u32).is_some())
+    };
+    let stored = header.split_last_chunk::<4>().map(|(front, crc)| [u32::from_le_bytes(*crc), crc32fast::hash(front)]);
+    let written = (0..=epoch).map(|epoch| encode_header(id, epoch, store).1);
+    Ok(stored.into_iter().flatten().chain(written).find(agrees))
 }

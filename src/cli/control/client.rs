@@ -1,13 +1,17 @@
 //! A command's end of the socket.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
-use super::{Reply, Request, socket_path};
+use super::{Reply, Request, TAKEN, socket_path};
 use crate::cli::exit::{DAMAGED, Failure, OTHER};
+
+/// How long a daemon gets to take a request on.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection to the daemon, for one request.
 pub(in crate::cli) struct Connection(UnixStream);
@@ -25,17 +29,28 @@ impl Connection {
         let _ = self.0.read(&mut [0]);
     }
 
-    /// Asks; the value of a `put` comes from `input`, that of a `get` goes to `output`.
+    /// Asks; the value of a `put` comes from `input`, that of a `get` goes to `output`. `None` if the daemon is ending:
+    /// then nothing was done, and nothing was taken from `input`.
     pub(in crate::cli) fn call(
         self,
         request: &Request,
         input: &mut dyn Read,
         output: &mut dyn Write,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Option<Reply>, Failure> {
         let Connection(mut stream) = self;
         let mut line = serde_json::to_vec(request).map_err(std::io::Error::from)?;
         line.push(b'\n');
-        stream.write_all(&line)?;
+        let mut taken = [0];
+        stream.set_read_timeout(Some(PATIENCE))?;
+        match stream.write_all(&line).and_then(|()| stream.read_exact(&mut taken)) {
+            Ok(()) if taken == [TAKEN] => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(Failure::new(OTHER, "the daemon does not answer: it is stopped or stuck"));
+            }
+            _ => return Ok(None),
+        }
+        // What it has taken on may take its time.
+        stream.set_read_timeout(None)?;
         // A refusal may come before all of the value is sent: then the answer says why.
         let sent = std::io::copy(input, &mut stream).and_then(|_| stream.shutdown(Shutdown::Write));
         let mut answer = BufReader::new(&stream);
@@ -56,7 +71,7 @@ impl Connection {
         }
         match reply {
             Reply::Failed(failure) => Err(failure),
-            reply => Ok(reply),
+            reply => Ok(Some(reply)),
         }
     }
 }

@@ -1,12 +1,17 @@
 //! How a command reaches the daemon: a Unix socket in the store directory.
 //!
-//! One request a connection: a line of JSON, then, for `put`, the value until the sender shuts its side down. The
-//! answer is a line of JSON too, and for `get` the value's bytes after it. `execute` does what a request says; the
-//! daemon and a command that opens the store itself both run it, so that both give the same answers.
+//! One request a connection: a line of JSON. The daemon takes it on with one byte. Then, for `put`, the value comes until
+//! the sender shuts its side down. The answer is a line of JSON too, and for `get` the value's bytes after it. `execute`
+//! does what a request says; the daemon and a command that opens the store itself both run it, so that both give the
+//! same answers.
+//!
+//! A daemon that ends finishes what it has taken on, and takes on nothing more: a command that is turned away so knows
+//! that nothing was done, and asks again, or opens the store itself.
 
 mod client;
 mod execute;
 mod message;
+mod requests;
 mod server;
 
 pub(super) use client::Connection;
@@ -16,6 +21,9 @@ pub(super) use server::Server;
 
 /// The socket's name in the store directory.
 const SOCKET: &str = "control";
+
+/// The byte with which the daemon takes a request on.
+const TAKEN: u8 = b'+';
 
 /// The longest line of JSON, in bytes.
 const MAX_LINE: u64 = 1 << 20;

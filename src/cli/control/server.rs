@@ -7,15 +7,21 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use super::{Caches, MAX_LINE, Reply, Request, SOCKET, copy_value, execute, socket_path};
+use super::requests::Requests;
+use super::{Caches, MAX_LINE, Reply, Request, SOCKET, TAKEN, copy_value, execute, socket_path};
 use crate::cli::exit::{Failure, OTHER};
 use crate::fuse::Invalidator;
 use crate::store::Store;
 
+/// How long the requests that were taken on get to finish when the daemon ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Answers requests while it lives.
 pub(in crate::cli) struct Server {
     socket: PathBuf,
+    service: Arc<Service>,
 }
 
 /// What every connection needs.
@@ -24,6 +30,7 @@ struct Service {
     invalidator: Invalidator,
     directory: String,
     mountpoint: String,
+    requests: Requests,
 }
 
 impl Server {
@@ -46,9 +53,11 @@ impl Server {
             invalidator,
             directory: directory.display().to_string(),
             mountpoint: mountpoint.display().to_string(),
+            requests: Requests::default(),
         });
-        thread::Builder::new().name("caskfs-control".into()).spawn(move || listen(&listener, &service))?;
-        Ok(Server { socket })
+        let served = Arc::clone(&service);
+        thread::Builder::new().name("caskfs-control".into()).spawn(move || listen(&listener, &served))?;
+        Ok(Server { socket, service })
     }
 }
 
@@ -56,6 +65,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Whoever comes now finds no daemon, waits for the lock, and opens the store itself.
         let _ = std::fs::remove_file(&self.socket);
+        self.service.requests.close(PATIENCE);
     }
 }
 
@@ -85,6 +95,8 @@ impl Service {
             // Somebody who only waits for the daemon's end.
             return Ok(());
         }
+        let Some(_running) = self.requests.take() else { return Ok(()) };
+        (&*connection).write_all(&[TAKEN])?;
         let reply = match serde_json::from_str(&line) {
             Ok(request) => self.answer(&request, &mut input),
             Err(error) => Reply::Failed(Failure::new(OTHER, format!("the request cannot be understood: {error}"))),
