@@ -30,7 +30,7 @@ use operation::{Operation, Setup, operations, setup};
 fn config() -> ProptestConfig {
     let mut config = ProptestConfig::default();
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 120;
+        config.cases = 300;
     }
     config.failure_persistence = Some(Box::new(FileFailurePersistence::Direct("tests/model/failures.txt")));
     config

@@ -1,7 +1,7 @@
 //! The `caskfs` command: one file for each subcommand.
 //!
 //! A store has one writer. While it is mounted that is the daemon, and every other command reaches it through a Unix
-//! socket in the store directory ([`control`]); otherwise the command opens the store itself. Which of the two it is
+//! socket in the store directory (`control`); otherwise the command opens the store itself. Which of the two it is
 //! nobody notices.
 
 mod arguments;

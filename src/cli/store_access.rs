@@ -90,6 +90,7 @@ pub(super) fn call(
     input: &mut dyn Read,
     output: &mut dyn Write,
 ) -> Result<Reply, Failure> {
+    request.check()?;
     match open(path, &access.options(), |connection| connection.call(request, input, output))? {
         Opened::Asked(reply) => Ok(reply),
         Opened::Store(store) => {

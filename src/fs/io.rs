@@ -118,7 +118,7 @@ impl Filesystem {
     /// Writes bytes. They are seen at once, and published when the file is committed.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] if they had to be spilled and there is no room; [`Error::TooLarge`].
+    /// [`Error::NoSpace`], [`Error::TooLarge`].
     pub fn write(
         &self,
         id: EntryId,
@@ -137,13 +137,16 @@ impl Filesystem {
         // Bytes that can never be committed are not taken either.
         self.store.check_writable()?;
         let stat = self.store.entry(id)?;
+        // Before any of the new bytes is taken: a full disk must not fill the memory too.
+        self.spill(state, id)?;
+        // Now, when the caller still hears of it, and not when the file is closed.
+        self.store.check_space(data.len() as u64)?;
         self.drop_privileges(&stat, kill_privileges)?;
         let now = self.store.now();
         let mut staged = state.take_staged(id).unwrap_or_else(|| Staged::new(stat.size, now));
         staged.write(offset, data, now);
         state.put_staged(id, staged);
         state.handle(id, handle)?.wrote = true;
-        self.spill(state, id)?;
         Ok(data.len())
     }
 

@@ -140,7 +140,7 @@ impl Staged {
         self.pieces = 0;
     }
 
-    /// The most bytes that a spill may have to hold.
+    /// About how many bytes a spill will have to hold.
     pub(super) fn spill_size(&self) -> usize {
         self.memory + self.pieces * BLOCK as usize
     }

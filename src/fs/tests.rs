@@ -86,21 +86,25 @@ impl Mount {
         open.0
     }
 
-    fn stat(&self, name: &str) -> Option<Stat> {
-        let stat = self.lookup(ROOT, name.as_bytes()).unwrap();
-        stat.iter().for_each(|stat| self.forget(stat.id, 1));
-        stat
+    /// What stat shows of a path.
+    fn stat(&self, path: &str) -> Option<Stat> {
+        let mut found = Some(self.getattr(ROOT).unwrap());
+        for name in path.split('/') {
+            found = self.lookup(found?.id, name.as_bytes()).unwrap();
+            found.iter().for_each(|stat| self.forget(stat.id, 1));
+        }
+        found
     }
 
     /// A file's value as the mount shows it.
-    fn value(&self, name: &str) -> Option<Vec<u8>> {
-        self.stat(name).map(|stat| self.read(stat.id, 0, usize::MAX).unwrap())
+    fn value(&self, path: &str) -> Option<Vec<u8>> {
+        self.stat(path).map(|stat| self.read(stat.id, 0, usize::MAX).unwrap())
     }
 
     /// A key's value as a crash would leave it now.
-    fn saved(&self, name: &str) -> Option<Vec<u8>> {
-        let saved = self.crash().value(name);
-        assert_eq!(saved, self.store().get(name).unwrap(), "what is published is what a crash leaves");
+    fn saved(&self, path: &str) -> Option<Vec<u8>> {
+        let saved = self.crash().value(path);
+        assert!(saved == self.store().get(path).unwrap(), "what is published is what a crash leaves");
         saved
     }
 

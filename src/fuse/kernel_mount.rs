@@ -7,10 +7,12 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
+use nix::sys::stat::makedev;
 
 use super::Error;
 use super::mount_options::{FSTYPE, MountOptions};
@@ -60,7 +62,12 @@ pub(super) fn unmount(mountpoint: &Path, force: Force) -> Result<(), Error> {
 
 /// Whether there is a device at all: an ordinary user need not be able to open it, fusermount3 does.
 pub(super) fn check_device() -> Result<(), Error> {
-    std::fs::metadata(DEVICE).map(drop).map_err(|source| Error::NoDevice { source })
+    let metadata = std::fs::metadata(DEVICE).map_err(|source| Error::NoDevice { source })?;
+    // A container may have something else there.
+    match metadata.file_type().is_char_device() && metadata.rdev() == makedev(10, 229) {
+        true => Ok(()),
+        false => Err(Error::NoDevice { source: io::Error::other("it is not the FUSE device") }),
+    }
 }
 
 fn open_device() -> Result<File, Error> {

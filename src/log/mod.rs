@@ -96,8 +96,9 @@ impl Log {
 
     /// Segments that there are, and their bytes.
     pub fn size(&self) -> (usize, u64) {
-        let segments = self.segments.read();
+        // In the order in which a writer that needs a new segment takes these locks.
         let active = self.writer.lock().position();
+        let segments = self.segments.read();
         let bytes = segments.values().map(|segment| segment.end(active)).sum();
         (segments.len(), bytes)
     }

@@ -70,15 +70,19 @@ impl Segment {
         write: bool,
     ) -> Result<Segment, Error> {
         let path = files::segment(id);
-        let file = medium.open(&path, write).context(|| format!("opening {path}"))?;
         let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
         let damaged = |what| Error::DamagedFile { file: path.clone(), what };
+        let file = match medium.open(&path, write) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged("it is missing")),
+            other => other.context(|| format!("opening {path}"))?,
+        };
         match file.read_exact_at(&mut bytes, 0) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged("it is too short")),
             other => other.context(|| format!("reading {path}"))?,
         }
         let (seed, damaged) = match decode_header(&bytes, id, store) {
             Ok(seed) => (seed, false),
+            Err(Unreadable::Future(found)) => return Err(Error::FutureVersion { found, known: FORMAT_VERSION }),
             Err(Unreadable::Foreign(what)) => return Err(damaged(what)),
             Err(Unreadable::Damaged) => {
                 let seed = find_seed(&*file, &bytes, id, epoch, store).context(|| format!("reading {path}"))?;
@@ -140,6 +144,8 @@ fn encode_header(id: u32, epoch: u32, store: StoreId) -> (Vec<u8>, u32) {
 enum Unreadable {
     /// The checksum is wrong.
     Damaged,
+    /// The checksum is right, and it is of this version, which the program does not know.
+    Future(u32),
     /// The checksum is right, and it says that this is something else.
     Foreign(&'static str),
 }
@@ -152,8 +158,9 @@ fn decode_header(bytes: &[u8; SEGMENT_HEADER_LEN as usize], id: u32, store: Stor
     if decoder.bytes(MAGIC.len()).map_err(cut)? != MAGIC || crc32fast::hash(front) != crc {
         return Err(Unreadable::Damaged);
     }
-    if decoder.u32().map_err(cut)? > FORMAT_VERSION {
-        return Err(Unreadable::Foreign("it is of a future version"));
+    let version = decoder.u32().map_err(cut)?;
+    if version > FORMAT_VERSION {
+        return Err(Unreadable::Future(version));
     }
     if decoder.u32().map_err(cut)? != id {
         return Err(Unreadable::Foreign("it is another segment's file"));
@@ -182,7 +189,9 @@ fn find_seed(
     file.read_exact_at(&mut front, 0)?;
     let agrees = |seed: &u32| {
         let offsets = (SEGMENT_HEADER_LEN as usize..len).step_by(ALIGNMENT);
-        offsets.into_iter().any(|offset| Header::decode(front.get(offset..).unwrap_or_default(), *seed, offset as u32).is_some())
+        offsets
+            .into_iter()
+            .any(|offset| Header::decode(front.get(offset..).unwrap_or_default(), *seed, offset as u32).is_some())
     };
     let stored = header.split_last_chunk::<4>().map(|(front, crc)| [u32::from_le_bytes(*crc), crc32fast::hash(front)]);
     let written = (0..=epoch).map(|epoch| encode_header(id, epoch, store).1);

@@ -218,7 +218,8 @@ impl Log {
         if !is_no_space(error) {
             return self.fail("writing to the log", error);
         }
-        match segment.file.set_len(end) {
+        // Durably: the next transaction has the same sequence numbers, and nothing of this one may ever join it.
+        match segment.file.set_len(end).and_then(|()| segment.file.sync()) {
             Ok(()) => Error::NoSpace,
             Err(error) => self.fail("cutting off a half-written transaction", &error),
         }

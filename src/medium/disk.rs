@@ -50,16 +50,17 @@ impl Disk {
     /// Those of mkdir(2) and chmod(2).
     pub fn create_root(&self) -> io::Result<()> {
         match DirBuilder::new().mode(0o700).create(&self.root) {
-            Ok(()) => {
-                let parent = self.root.parent().filter(|parent| !parent.as_os_str().is_empty());
-                fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let empty = fs::read_dir(&self.root)?.next().is_none();
-                if empty { fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)) } else { Ok(()) }
+                if fs::read_dir(&self.root)?.next().is_some() {
+                    return Ok(());
+                }
+                fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700))?;
             }
-            Err(error) => Err(error),
+            other => other?,
         }
+        // Also of one that is there: whoever made it may not have.
+        let parent = self.root.parent().filter(|parent| !parent.as_os_str().is_empty());
+        fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     }
 
     /// The store directory.

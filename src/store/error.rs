@@ -52,7 +52,7 @@ pub enum Error {
     #[error("the offset is behind the end")]
     BeyondEnd,
     /// The value would be too long.
-    #[error("a value has at most 2^63 - 1 bytes")]
+    #[error("too much: a value has at most 2^63 - 1 bytes, and a batch about 4 GiB")]
     TooLarge,
     /// The value of a key is not as it was written.
     #[error("the value of {key} is damaged: {source}")]

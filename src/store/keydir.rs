@@ -33,8 +33,6 @@ pub(super) struct Node {
     pins: AtomicU64,
     /// In no record yet.
     pub(super) provisional: bool,
-    /// A record of it could not be read.
-    pub(super) damaged: bool,
 }
 
 impl Node {
@@ -47,7 +45,6 @@ impl Node {
             directory,
             pins: AtomicU64::new(0),
             provisional: false,
-            damaged: false,
         }
     }
 
@@ -87,6 +84,8 @@ pub(super) struct Keydir {
     pub(super) next_cookie: u64,
     /// Provisional entries, which are in no record.
     provisional: usize,
+    /// Sequence number of the last record of an entry that could not be read.
+    damaged: HashMap<EntryId, u64>,
 }
 
 impl Keydir {
@@ -94,7 +93,8 @@ impl Keydir {
     pub(super) fn new() -> Keydir {
         let mut nodes = HashMap::new();
         nodes.insert(ROOT, Node::new(directory_state(0o755)));
-        Keydir { nodes, stages: HashMap::new(), next_id: ROOT + 1, next_cookie: 16, provisional: 0 }
+        let (stages, damaged) = (HashMap::new(), HashMap::new());
+        Keydir { nodes, stages, next_id: ROOT + 1, next_cookie: 16, provisional: 0, damaged }
     }
 
     pub(super) fn get(&self, id: EntryId) -> Option<&Node> {
@@ -192,7 +192,6 @@ impl Keydir {
         let staged = self.stages.remove(&stage).unwrap_or_default();
         let node = self.nodes.entry(id).or_insert_with(|| Node::new(state.clone()));
         self.provisional -= usize::from(std::mem::take(&mut node.provisional));
-        node.damaged = false;
         if state.attributes.kind == Kind::Directory && node.directory.is_none() {
             node.directory = Some(Box::default());
         }
@@ -236,11 +235,15 @@ impl Keydir {
         self.drop_if_orphan(id);
     }
 
-    /// Notes that a record of this entry could not be read.
-    pub(super) fn apply_damage(&mut self, id: EntryId) {
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.damaged = true;
-        }
+    /// Notes that a record of this entry could not be read. It may come before the record that publishes it.
+    pub(super) fn apply_damage(&mut self, id: EntryId, sequence: u64) {
+        let damaged = self.damaged.entry(id).or_default();
+        *damaged = sequence.max(*damaged);
+    }
+
+    /// Whether a record that may be part of an entry's value could not be read.
+    pub(super) fn is_damaged(&self, id: EntryId, node: &Node) -> bool {
+        self.damaged.get(&id).is_some_and(|&sequence| sequence >= node.state.value_start)
     }
 
     /// After recovery: drops what no record published, and hangs directories whose own record is lost, but not their

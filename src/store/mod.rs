@@ -136,16 +136,16 @@ impl Store {
             Err(error) => return Err(io_error("locking the store", error)),
         };
         let mut keydir = Keydir::new();
-        let mut damaged = Vec::new();
+        let mut findings = recovery::Findings::default();
         let log_options = LogOptions {
             segment_size: options.segment_size,
             read_only: options.read_only,
             create,
             new_id: options.id.unwrap_or_else(options::random_id),
         };
-        let mut visit = |visit: crate::log::Visit<'_>| recovery::apply(&mut keydir, &visit, &mut damaged);
+        let mut visit = |visit: crate::log::Visit<'_>| recovery::apply(&mut keydir, &visit, &mut findings);
         let (log, report) = Log::open(Arc::clone(&medium), log_options, &mut visit)?;
-        let report = recovery::report(&mut keydir, report, damaged);
+        let report = recovery::report(&mut keydir, report, findings);
         report.tell();
         let log = Arc::new(log);
         let background = options.background && !options.read_only;
@@ -243,6 +243,15 @@ impl Store {
     /// Bytes that are kept free for deletes and merges.
     pub(crate) fn reserved(&self) -> u64 {
         self.reserve.bytes()
+    }
+
+    /// Whether so many bytes of value may still be written, without setting them aside: a later commit can still fail
+    /// if others fill the disk.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] if only the reserve is left.
+    pub fn check_space(&self, bytes: u64) -> Result<(), Error> {
+        self.reserve.take(&**self.log.medium(), bytes)
     }
 
     /// Begins a transaction. There is one at a time: the calling thread waits for the one before, and must not begin

@@ -100,16 +100,14 @@ impl Store {
         let key = key.as_ref();
         components(key)?;
         let mut update = Update { replace: true, ..Update::default() };
-        // Staged under an entry of their own, the bytes belong to nobody until the transaction is committed.
-        let entry = self.spare_id()?;
+        // The bytes belong to nobody until the transaction is committed.
+        let entry = self.resolve(key)?.map_or_else(|| self.spare_id(), Ok)?;
         let published = self.stage_reader(entry, &mut update, value).and_then(|()| {
             let mut transaction = self.begin()?;
-            transaction.put_as(key, update.clone(), entry)?;
+            transaction.put_staged(key, update.clone(), entry)?;
             transaction.commit()
         });
-        if published.is_err() {
-            self.abandon(update.stage);
-        }
+        self.abandon(update.stage);
         self.acknowledge(published?)
     }
 
@@ -304,19 +302,15 @@ impl Transaction<'_> {
         }
     }
 
-    /// Sets a key to an entry whose value is staged, replacing the one that is there; it inherits the attributes.
-    fn put_as(&mut self, key: &[u8], update: Update, id: EntryId) -> Result<(), Error> {
+    /// Sets a key to a value that is staged for `entry`: the key's own, or one that is to be made.
+    fn put_staged(&mut self, key: &[u8], update: Update, entry: EntryId) -> Result<(), Error> {
         let (parent, name) = self.make_parents(key)?;
-        let mut attributes = new_attributes(Kind::File, 0o644, self.now);
-        if let Some(old) = self.lookup(parent, name) {
-            let before = self.file_attributes(old)?;
-            (attributes.mode, attributes.uid, attributes.gid) = (before.mode, before.uid, before.gid);
-            self.unlink(parent, name, Unlink::File)?;
+        if self.lookup(parent, name).is_none() && self.view(entry, |_| ()).is_err() {
+            self.check_vacant(parent, name)?;
+            self.make_as(entry, new_attributes(Kind::File, 0o644, self.now), b"");
+            self.attach(entry, parent, name)?;
         }
-        self.check_vacant(parent, name)?;
-        self.make_as(id, attributes, b"");
-        self.attach(id, parent, name)?;
-        self.set_value(id, update)
+        self.put(key, update)
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<bool, Error> {

@@ -1,5 +1,6 @@
 //! Building the keydir from the log.
 
+use super::attributes::EntryId;
 use super::extents::Extent;
 use super::keydir::Keydir;
 use super::record;
@@ -20,23 +21,42 @@ pub struct RecoveryReport {
     pub lost_directories: Vec<String>,
 }
 
+/// What is noted while the records are applied.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// Entries of which a record is damaged.
+    damaged: Vec<EntryId>,
+    last_sequence: u64,
+    /// The last record that is missing altogether: nobody knows any more whose it was.
+    lost: u64,
+}
+
 /// Applies one record to the keydir. A body that makes no sense although its checksum holds is noted as damage.
-pub(super) fn apply(keydir: &mut Keydir, visit: &Visit<'_>, damage: &mut Vec<u64>) {
+pub(super) fn apply(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findings) {
     let header = visit.header;
-    let entry = header.entry;
-    if apply_body(keydir, visit).is_none() {
-        keydir.apply_damage(entry);
-        damage.push(entry);
+    if header.sequence > findings.last_sequence + 1 {
+        findings.lost = header.sequence - 1;
+    }
+    findings.last_sequence = header.sequence;
+    let stage = apply_body(keydir, visit);
+    // A missing record among those of a value may be a piece of it, and would read as a hole.
+    if stage.is_none_or(|stage| stage != 0 && stage <= findings.lost) {
+        keydir.apply_damage(header.entry, header.sequence);
+        findings.damaged.push(header.entry);
     }
 }
 
-fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>) -> Option<()> {
+/// Returns the stage that the record publishes, 0 if it does not; `None` if it is damaged.
+fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>) -> Option<u64> {
     let header = visit.header;
     let (entry, sequence, location) = (header.entry, header.sequence, visit.location);
     match header.kind {
         record::TOMBSTONE => keydir.apply_tombstone(entry),
         record::NODE => {
-            keydir.apply_node(entry, sequence, location, header.body_len, record::decode_node(visit.body?)?)
+            let node = record::decode_node(visit.body?)?;
+            let stage = node.stage;
+            keydir.apply_node(entry, sequence, location, header.body_len, node);
+            return Some(stage);
         }
         record::DATA => {
             let (stage, offset, len) = record::decode_data(visit.body?)?;
@@ -48,7 +68,7 @@ fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>) -> Option<()> {
         }
         _ => return None,
     }
-    Some(())
+    Some(0)
 }
 
 fn extent(location: Location, body_len: u32, sequence: u64) -> Extent {
@@ -56,9 +76,9 @@ fn extent(location: Location, body_len: u32, sequence: u64) -> Extent {
 }
 
 /// Puts the report together.
-pub(super) fn report(keydir: &mut Keydir, log: Report, damaged: Vec<u64>) -> RecoveryReport {
+pub(super) fn report(keydir: &mut Keydir, log: Report, findings: Findings) -> RecoveryReport {
     let lost_directories = keydir.finish_recovery();
-    let mut damaged_keys: Vec<String> = damaged.into_iter().map(|id| keydir.path(id)).collect();
+    let mut damaged_keys: Vec<String> = findings.damaged.into_iter().map(|id| keydir.path(id)).collect();
     damaged_keys.sort();
     damaged_keys.dedup();
     RecoveryReport { records: log.records, torn: log.torn, damage: log.damage, damaged_keys, lost_directories }

@@ -190,9 +190,14 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// [`Error::Stale`] if the entry is gone; those of the log.
     pub fn set_value(&mut self, id: EntryId, mut update: Update) -> Result<(), Error> {
-        let overtaken = |node: &Node| update.stage != 0 && node.value_sequence > update.stage;
-        if self.store.keydir.read().get(id).is_some_and(overtaken) {
-            update.stage = self.restage(update.stage)?;
+        let (overtaken, foreign) = {
+            let keydir = self.store.keydir.read();
+            let overtaken = |node: &Node| update.stage != 0 && node.value_sequence > update.stage;
+            let foreign = |staged: &Staged| staged.entry != id;
+            (keydir.get(id).is_some_and(overtaken), keydir.stage(update.stage).first().is_some_and(foreign))
+        };
+        if overtaken || foreign {
+            update.stage = self.restage(update.stage, id)?;
         }
         let change = self.edit(id)?;
         let (old, new) = (change.state.size, update.size);
@@ -205,12 +210,13 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Writes the records of a stage anew. Another change of the value was published since it was begun, and records
-    /// must be in the log in the order in which they take effect. The old stage stays, should the transaction fail.
-    fn restage(&mut self, stage: u64) -> Result<u64, Error> {
+    /// Writes the records of a stage anew, for `entry`. Another change of the value was published since it was begun,
+    /// and records must be in the log in the order in which they take effect; or it was begun for another entry. The
+    /// old stage stays, should the transaction fail.
+    fn restage(&mut self, stage: u64, entry: EntryId) -> Result<u64, Error> {
         let staged = self.store.keydir.read().stage(stage).to_vec();
         let fresh = self.appender.next_sequence();
-        for Staged { entry, offset, len, extent } in staged {
+        for Staged { offset, len, extent, .. } in staged {
             let record = match extent {
                 Some(extent) => {
                     Record::Data { entry, offset, bytes: self.store.read_extent(entry, &extent, 0..len as usize)? }

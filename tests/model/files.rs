@@ -12,27 +12,28 @@ impl Reference {
         self.handles.insert(handle, Open { id, write, wrote: false });
     }
 
-    /// The value was changed.
-    fn stage(&mut self, id: EntryId, written: bool) -> Result<(), Errno> {
+    /// The value was changed: `emptied`, or otherwise.
+    fn stage(&mut self, id: EntryId, emptied: bool) -> Result<(), Errno> {
         let now = self.time;
         let attributes = &mut self.change(id)?.attributes;
         (attributes.mtime, attributes.ctime) = (now, now);
-        self.staged.insert(id, written);
+        let stage = self.staged.entry(id).or_default();
+        stage.emptied |= emptied;
+        stage.written = !emptied;
         Ok(())
     }
 
     /// Suid, sgid and capabilities go before the value changes, to the log too.
     fn drop_privileges(&mut self, id: EntryId, kill: bool) -> Result<(), Errno> {
-        let node = self.change(id)?;
-        let mode = if kill { without_privileges(node.attributes.mode) } else { node.attributes.mode };
-        let capability = node.xattrs.remove(CAPABILITY).is_some();
-        let changed = capability || mode != node.attributes.mode;
-        node.attributes.mode = mode;
-        if changed {
-            if capability {
-                node.attributes.ctime = self.time;
+        let (time, is_linked) = (self.time, self.now.is_linked(id));
+        let saved = self.saved.nodes.get_mut(&id).filter(|_| is_linked);
+        for node in [Some(self.now.nodes.get_mut(&id).ok_or(libc::ESTALE)?), saved].into_iter().flatten() {
+            if kill {
+                node.attributes.mode = without_privileges(node.attributes.mode);
             }
-            self.record_attributes(id);
+            if node.xattrs.remove(CAPABILITY).is_some() {
+                node.attributes.ctime = time;
+            }
         }
         Ok(())
     }
@@ -48,7 +49,7 @@ impl Reference {
         bytes.resize(bytes.len().max(end), 0);
         bytes[start..end].copy_from_slice(data);
         self.wrote(handle);
-        self.stage(id, true)
+        self.stage(id, false)
     }
 
     pub(crate) fn wrote(&mut self, handle: HandleId) {
@@ -66,7 +67,7 @@ impl Reference {
         }
         self.drop_privileges(id, !root)?;
         self.change(id)?.bytes.resize(size as usize, 0);
-        self.stage(id, size > 0)
+        self.stage(id, size == 0)
     }
 
     pub(crate) fn fallocate(&mut self, handle: HandleId, mode: i32, offset: u64, len: u64) -> Result<(), Errno> {
@@ -89,7 +90,7 @@ impl Reference {
         }
         if zeros || extends {
             self.wrote(handle);
-            self.stage(id, true)?;
+            self.stage(id, false)?;
         }
         Ok(())
     }
@@ -97,7 +98,7 @@ impl Reference {
     /// Says whether the caller waits for anything.
     pub(crate) fn flush(&mut self, handle: HandleId) -> Result<bool, Errno> {
         let open = self.handles.get_mut(&handle).ok_or(libc::ESTALE)?;
-        if !open.wrote || self.staged.get(&open.id) == Some(&false) {
+        if !open.wrote || self.staged.get(&open.id).is_some_and(|stage| !stage.written) {
             return Ok(false);
         }
         open.wrote = false;
@@ -108,8 +109,32 @@ impl Reference {
 
     pub(crate) fn release(&mut self, handle: HandleId) -> Result<(), Errno> {
         let open = self.handles.remove(&handle).ok_or(libc::ESTALE)?;
-        if open.wrote || self.writers(open.id) == 0 {
+        let only_emptied = self.staged.get(&open.id).is_some_and(|stage| !stage.written);
+        if (open.wrote && !only_emptied) || self.writers(open.id) == 0 {
             self.commit(open.id);
+        }
+        Ok(())
+    }
+
+    /// A whole new value goes to the log. What is staged over it is still what is seen.
+    pub(crate) fn put(&mut self, id: EntryId, value: &[u8]) -> Result<(), Errno> {
+        let now = self.time;
+        match self.node(id)?.attributes.kind {
+            Kind::File => {}
+            Kind::Directory => return Err(libc::EISDIR),
+            _ => return Err(libc::EINVAL),
+        }
+        let staged = self.staged.contains_key(&id);
+        let node = self.change(id)?;
+        node.attributes.ctime = now;
+        if !staged {
+            node.bytes = value.to_vec();
+            node.attributes.mtime = now;
+        }
+        self.record(id);
+        if let Some(node) = self.saved.nodes.get_mut(&id) {
+            node.bytes = value.to_vec();
+            node.attributes.mtime = now;
         }
         Ok(())
     }

@@ -6,11 +6,13 @@ use caskfs::store::Kind;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A name in a directory, there or not.
+/// A name in a directory.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    pub(crate) directory: u8,
-    pub(crate) name: u8,
+pub(crate) enum Place {
+    /// There or not.
+    Any { directory: u8, name: u8 },
+    /// One of those that there are.
+    Taken(u8),
 }
 
 /// An entry that there is.
@@ -18,6 +20,8 @@ pub(crate) struct Place {
 pub(crate) enum Target {
     /// By one of all names; the root is the last.
     Name(u8),
+    /// By one of the names of files.
+    File(u8),
     /// Through an open handle: perhaps without a name.
     Slot(u8),
 }
@@ -25,7 +29,7 @@ pub(crate) enum Target {
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Create { at: Place, mode: u16, write: bool, root: bool },
-    Open { name: u8, write: bool, truncate: bool, root: bool },
+    Open { file: u8, write: bool, truncate: bool, root: bool },
     Write { slot: u8, offset: u64, len: usize, fill: u8, kill: bool },
     Read { slot: u8, offset: u64, len: usize },
     Truncate { target: Target, by_handle: bool, size: u64, root: bool },
@@ -33,7 +37,7 @@ pub(crate) enum Operation {
     Flush(u8),
     Fsync(u8),
     Release(u8),
-    FsyncDirectory(u8),
+    FsyncDirectory(Place),
     Chmod { target: Target, mode: u16 },
     Chown { target: Target, uid: Option<u32>, gid: Option<u32> },
     Utimens { target: Target, atime: Option<i64>, mtime: Option<i64> },
@@ -73,15 +77,20 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
 }
 
 pub(crate) fn operations() -> impl Strategy<Value = Vec<Operation>> {
-    vec(prop_oneof![6 => files(), 4 => handles(), 3 => attributes(), 4 => names(), 1 => rare()], 1..80)
+    vec(prop_oneof![6 => files(), 4 => handles(), 3 => attributes(), 4 => names(), 1 => rare()], 1..150)
 }
 
 fn place() -> impl Strategy<Value = Place> {
-    (0..6u8, 0..5u8).prop_map(|(directory, name)| Place { directory, name })
+    (0..6u8, 0..5u8).prop_map(|(directory, name)| Place::Any { directory, name })
+}
+
+fn taken() -> impl Strategy<Value = Place> {
+    prop_oneof![1 => place(), 5 => any::<u8>().prop_map(Place::Taken)]
 }
 
 fn target() -> impl Strategy<Value = Target> {
-    prop_oneof![3 => (0..20u8).prop_map(Target::Name), 2 => (0..4u8).prop_map(Target::Slot)]
+    let file = any::<u8>().prop_map(Target::File);
+    prop_oneof![2 => any::<u8>().prop_map(Target::Name), 2 => file, 2 => (0..4u8).prop_map(Target::Slot)]
 }
 
 /// Mostly within the first blocks, some at their edges, a few far out.
@@ -128,17 +137,18 @@ fn handles() -> impl Strategy<Value = Operation> {
     prop_oneof![
         4 => (place(), mode(), prop::bool::weighted(0.9), any::<bool>())
             .prop_map(|(at, mode, write, root)| Operation::Create { at, mode, write, root }),
-        4 => (0..20u8, prop::bool::weighted(0.7), prop::bool::weighted(0.3), any::<bool>())
-            .prop_map(|(name, write, truncate, root)| Operation::Open { name, write, truncate, root }),
+        5 => (any::<u8>(), prop::bool::weighted(0.7), prop::bool::weighted(0.3), any::<bool>())
+            .prop_map(|(file, write, truncate, root)| Operation::Open { file, write, truncate, root }),
         2 => (0..4u8).prop_map(Operation::Flush),
         1 => (0..4u8).prop_map(Operation::Fsync),
         3 => (0..4u8).prop_map(Operation::Release),
-        1 => (0..6u8).prop_map(Operation::FsyncDirectory),
+        1 => place().prop_map(Operation::FsyncDirectory),
     ]
 }
 
 fn attributes() -> impl Strategy<Value = Operation> {
-    let xattr_mode = prop_oneof![Just(XattrMode::Set), Just(XattrMode::Create), Just(XattrMode::Replace)];
+    let xattr_name = || prop_oneof![8 => 0..3u8, 1 => Just(3u8)];
+    let xattr_mode = prop_oneof![2 => Just(XattrMode::Set), 1 => Just(XattrMode::Create), 1 => Just(XattrMode::Replace)];
     let time = || prop::option::of(prop_oneof![Just(-1i64), 0..2_000_000_000_000_000_000i64]);
     prop_oneof![
         2 => (target(), mode()).prop_map(|(target, mode)| Operation::Chmod { target, mode }),
@@ -146,32 +156,32 @@ fn attributes() -> impl Strategy<Value = Operation> {
             .prop_map(|(target, uid, gid)| Operation::Chown { target, uid, gid }),
         2 => (target(), time(), time())
             .prop_map(|(target, atime, mtime)| Operation::Utimens { target, atime, mtime }),
-        2 => (target(), 0..4u8, 0..300usize, xattr_mode)
+        2 => (target(), xattr_name(), 0..300usize, xattr_mode)
             .prop_map(|(target, name, len, mode)| Operation::SetXattr { target, name, len, mode }),
-        1 => (target(), 0..4u8).prop_map(|(target, name)| Operation::RemoveXattr { target, name }),
+        1 => (target(), xattr_name()).prop_map(|(target, name)| Operation::RemoveXattr { target, name }),
     ]
 }
 
 fn names() -> impl Strategy<Value = Operation> {
-    let kind = prop_oneof![Just(Kind::File), Just(Kind::Fifo), Just(Kind::CharDevice), Just(Kind::Directory)];
+    let kind = prop_oneof![Just(Kind::File), Just(Kind::Fifo), Just(Kind::CharDevice)];
     let rename = prop_oneof![3 => Just(RenameMode::Replace), 1 => Just(RenameMode::NoReplace), 2 => Just(RenameMode::Exchange)];
     prop_oneof![
         1 => (place(), kind).prop_map(|(at, kind)| Operation::Mknod { at, kind }),
         1 => (place(), 1..200usize).prop_map(|(at, len)| Operation::Symlink { at, len }),
         3 => (place(), mode()).prop_map(|(at, mode)| Operation::Mkdir { at, mode }),
-        2 => place().prop_map(Operation::Rmdir),
+        2 => taken().prop_map(Operation::Rmdir),
         3 => (target(), place()).prop_map(|(target, at)| Operation::Link { target, at }),
-        4 => place().prop_map(Operation::Unlink),
-        6 => (place(), place(), rename).prop_map(|(from, to, mode)| Operation::Rename { from, to, mode }),
+        4 => taken().prop_map(Operation::Unlink),
+        6 => (taken(), prop_oneof![place(), taken()], rename).prop_map(|(from, to, mode)| Operation::Rename { from, to, mode }),
     ]
 }
 
 fn rare() -> impl Strategy<Value = Operation> {
     prop_oneof![
         2 => Just(Operation::Forget),
-        3 => (place(), prop::option::of(0..5u8), length(), any::<u8>())
+        3 => (prop_oneof![place(), taken()], prop::option::weighted(0.3, 0..5u8), length(), any::<u8>())
             .prop_map(|(at, below, len, fill)| Operation::Put { at, below, len, fill }),
-        1 => place().prop_map(Operation::Remove),
+        1 => taken().prop_map(Operation::Remove),
         1 => Just(Operation::Reopen),
         2 => Just(Operation::Crash),
     ]

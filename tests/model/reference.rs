@@ -32,14 +32,22 @@ pub(crate) struct Open {
     pub(crate) wrote: bool,
 }
 
+/// What happened to a value since it was committed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stage {
+    pub(crate) emptied: bool,
+    /// Something after that, or without it.
+    pub(crate) written: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reference {
     /// What is seen.
     pub(crate) now: Tree,
     /// What is in the log.
     pub(crate) saved: Tree,
-    /// Files whose value in `now` is not committed; whether more has happened than that they were emptied.
-    pub(crate) staged: BTreeMap<EntryId, bool>,
+    /// Files whose value in `now` is not committed.
+    pub(crate) staged: BTreeMap<EntryId, Stage>,
     pub(crate) handles: BTreeMap<HandleId, Open>,
     /// When the operation happens.
     pub(crate) time: Time,
@@ -122,7 +130,9 @@ impl Reference {
             }
             (Some(_), false) => {}
             (None, staged) => {
-                assert!(!staged, "an entry is recorded without what was written to it");
+                if staged {
+                    node.bytes.clear();
+                }
                 // The change of its directory was not recorded when the file was made.
                 self.now.parents(id).into_iter().for_each(|parent| self.record(parent));
             }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cli::exit::Failure;
-use crate::store::{Kind, Listed, Stat};
+use crate::store::{Kind, Listed, Stat, check_name};
 
 /// What a command wants. Keys are bytes, and so arrays of numbers in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,26 @@ pub(in crate::cli) enum Request {
     Stat { key: Vec<u8> },
     /// What the store says of itself.
     Info,
+}
+
+impl Request {
+    /// Whether its keys can be keys: asked before a store is opened, since to open one for a change is a change itself.
+    pub(in crate::cli) fn check(&self) -> Result<(), Failure> {
+        let keys = match self {
+            Request::Get { key } | Request::Put { key } | Request::Remove { key, .. } => vec![key],
+            Request::Rename { from, to } => vec![from, to],
+            // The root has a stat too.
+            Request::Stat { key } if key.is_empty() => vec![],
+            Request::Stat { key } => vec![key],
+            Request::List { .. } | Request::Info => vec![],
+        };
+        for key in keys {
+            let names = key.split(|&byte| byte == b'/').map(check_name);
+            let checked = names.collect::<Result<(), _>>();
+            checked.map_err(|error| Failure::from(error).about(String::from_utf8_lossy(key)))?;
+        }
+        Ok(())
+    }
 }
 
 /// What comes of it.

@@ -35,7 +35,9 @@ fn a_long_value_written_at_random_is_spilled() {
         mount.write((id, handle), offset, &bytes);
         expected[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
         let (held, filled) = memory(&mount, id);
-        assert!(held < 1 << 20 && filled < 2 << 20, "{held} bytes in memory, {filled} in whole blocks");
+        // What a write finds is below the limit, and then comes the write.
+        let limit = (1 << 20) + STEP;
+        assert!(held < limit as usize && filled < 2 * limit, "{held} bytes in memory, {filled} in whole blocks");
     }
     mount.write((id, handle), SIZE - 1, &[0]);
     assert!(mount.close((id, handle)));
@@ -53,7 +55,7 @@ fn single_bytes_written_far_apart_are_spilled_too() {
     for number in 0..2000 {
         mount.write((id, handle), number * 8192, b"x");
         let (_, filled) = memory(&mount, id);
-        assert!(filled <= 1 << 20, "{filled} bytes in whole blocks");
+        assert!(filled <= (1 << 20) + 4096, "{filled} bytes in whole blocks");
     }
     mount.close((id, handle));
     let after = mount.crash();
@@ -70,10 +72,10 @@ fn many_files_share_the_limit() {
     for round in 0..30u64 {
         for (number, open) in files.iter().enumerate() {
             mount.write(*open, round * 3000, &[number as u8 + 1; 3000]);
-            assert!(mount.state.lock().dirty <= 200_000);
+            assert!(mount.state.lock().dirty <= 200_000 + 3000);
         }
     }
-    files.iter().for_each(|open| drop(mount.close(*open)));
+    assert!(files.iter().all(|open| mount.close(*open)));
     let after = mount.crash();
     for number in 0..20 {
         assert!(after.value(&format!("key{number}")).unwrap() == [number as u8 + 1; 90_000]);

@@ -1,0 +1,15 @@
+//! The command without a mount: keys, listings, and every refusal with its exit code.
+
+#![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "cli/command.rs"]
+mod command;
+#[path = "cli/exit_codes.rs"]
+mod exit_codes;
+#[path = "cli/keys.rs"]
+mod keys;
+#[path = "cli/listings.rs"]
+mod listings;
+#[path = "cli/refusals.rs"]
+mod refusals;

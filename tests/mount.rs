@@ -1,0 +1,38 @@
+//! The mount as its users have it: the real command, the real kernel, everyday programs, and a daemon that is killed.
+//!
+//! Needs `/dev/fuse`, and what `scripts/install-dependencies --tests` installs. A few tests need root, and say so when
+//! they are not run.
+
+#![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "cli/command.rs"]
+mod command;
+#[path = "mount/commands.rs"]
+mod commands;
+#[path = "mount/crashes.rs"]
+mod crashes;
+#[path = "mount/directories.rs"]
+mod directories;
+#[path = "mount/files.rs"]
+mod files;
+#[path = "mount/git.rs"]
+mod git;
+#[path = "mount/lifecycle.rs"]
+mod lifecycle;
+#[path = "mount/mapping.rs"]
+mod mapping;
+#[path = "mount/options.rs"]
+mod options;
+#[path = "mount/rsync.rs"]
+mod rsync;
+#[path = "mount/sandbox.rs"]
+mod sandbox;
+#[path = "mount/shell.rs"]
+mod shell;
+#[path = "mount/sqlite.rs"]
+mod sqlite;
+#[path = "mount/tree.rs"]
+mod tree;
+#[path = "mount/users.rs"]
+mod users;

@@ -1,0 +1,139 @@
+//! The commands beside the mount: both see the same keys at once.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+
+use crate::command::{assert_refused, caskfs_fed, printed, text};
+use crate::sandbox::Sandbox;
+
+#[test]
+fn what_a_command_changes_the_mount_shows() {
+    let sandbox = Sandbox::mounted();
+    let at = |key: &str| sandbox.at(key);
+    // The kernel learns, and keeps, that there is no such key.
+    assert!(!at("d/key").exists() && !at("key").exists());
+    printed(sandbox.caskfs("put", &["key", "one"]));
+    printed(sandbox.caskfs("put", &["d/key", "one"]));
+    assert_eq!(fs::read(at("key")).unwrap(), b"one");
+    assert_eq!(sandbox.sh("ls; cat d/key; ls d"), "d\nkey\nonekey\n");
+
+    // A value that is in the kernel's cache, with its length; shorter, longer, and large.
+    for value in ["two", "much longer than before", "3", "", "four"] {
+        printed(sandbox.caskfs("put", &["key", value]));
+        assert_eq!(fs::read(at("key")).unwrap(), value.as_bytes());
+        assert_eq!(fs::metadata(at("key")).unwrap().len(), value.len() as u64);
+    }
+    let large: Vec<u8> = (0..3_000_000u32).map(|number| (number >> 7) as u8).collect();
+    let put = ["put".into(), sandbox.store().into_os_string(), "key".into()];
+    printed(caskfs_fed(&put, &large));
+    assert_eq!(fs::read(at("key")).unwrap(), large);
+    assert_eq!(printed(sandbox.caskfs("get", &["key"])), large);
+
+    printed(sandbox.caskfs("mv", &["key", "d/moved"]));
+    assert!(!at("key").exists());
+    assert_eq!(fs::read(at("d/moved")).unwrap(), large);
+    assert_eq!(sandbox.sh("ls d"), "key\nmoved\n");
+    printed(sandbox.caskfs("rm", &["d/moved"]));
+    assert!(!at("d/moved").exists());
+    assert_refused(&sandbox.caskfs("rm", &["d/moved"]), 1, "no such key");
+    printed(sandbox.caskfs("mv", &["d", "e"]));
+    assert_eq!(sandbox.sh("ls; ls e; cat e/key"), "e\nkey\none");
+    printed(sandbox.caskfs("rm", &["-r", "e"]));
+    assert_eq!(sandbox.sh("ls -A"), "");
+    assert!(!at("e/key").exists() && !at("e").exists());
+}
+
+#[test]
+fn what_the_mount_changes_a_command_shows() {
+    let sandbox = Sandbox::mounted();
+    sandbox.sh(
+        "mkdir -p users/old; echo Ada > users/42; ln -s 42 users/link; chmod 640 users/42; truncate -s 5G users/big",
+    );
+    assert_eq!(text(sandbox.caskfs("get", &["users/42"])), "Ada\n");
+    assert_eq!(text(sandbox.caskfs("ls", &[])), "users/\n");
+    assert_eq!(text(sandbox.caskfs("ls", &["users"])), "users/42\nusers/big\nusers/link\nusers/old/\n");
+    assert_eq!(text(sandbox.caskfs("ls", &["users/4"])), "users/42\n");
+    let long = text(sandbox.caskfs("ls", &["-l", "users"]));
+    assert!(long.lines().next().unwrap().starts_with("-rw-r-----   1 "), "{long}");
+    assert!(long.contains(" 5368709120 ") && long.contains("users/link -> 42\n"), "{long}");
+    let stat = text(sandbox.caskfs("stat", &["users/42", "--json"]));
+    let inode = sandbox.sh("stat -c %i users/42");
+    assert!(stat.contains(&format!("\"inode\":{},", inode.trim())) && stat.contains("\"mode\":\"0640\""), "{stat}");
+    assert_refused(&sandbox.caskfs("get", &["users"]), 3, "it is a directory");
+    assert_refused(&sandbox.caskfs("get", &["users/43"]), 1, "users/43: no such key");
+    assert_refused(&sandbox.caskfs("put", &["users", "x"]), 3, "it is a directory");
+    assert_refused(&sandbox.caskfs("rm", &["users"]), 3, "not empty");
+
+    let info = text(sandbox.caskfs("info", &[]));
+    let mounted =
+        format!("at {} by process {}", sandbox.mountpoint().canonicalize().unwrap().display(), sandbox.daemons()[0]);
+    assert!(info.contains(&mounted) && info.contains("healthy"), "{info}");
+    sandbox.unmount();
+    assert_eq!(text(sandbox.caskfs("get", &["users/42"])), "Ada\n");
+    assert!(text(sandbox.caskfs("info", &[])).contains("mounted:    no"));
+}
+
+/// What is open keeps the value that it has; what is opened after a `put` has the new one.
+#[test]
+fn a_put_over_an_open_file() {
+    let sandbox = Sandbox::mounted();
+    fs::write(sandbox.at("key"), "old value").unwrap();
+    let file = File::open(sandbox.at("key")).unwrap();
+    printed(sandbox.caskfs("put", &["key", "new"]));
+    assert_eq!(fs::read(sandbox.at("key")).unwrap(), b"new");
+    let mut seen = [0; 3];
+    file.read_exact_at(&mut seen, 0).unwrap();
+    assert!(&seen == b"old" || &seen == b"new");
+}
+
+#[test]
+fn a_put_is_on_the_disk_when_it_returns() {
+    let sandbox = Sandbox::mounted();
+    for number in 0..10 {
+        printed(sandbox.caskfs("put", &[&format!("key{number}"), "value"]));
+    }
+    sandbox.crash();
+    assert_eq!(sandbox.sh("cat key* | wc -c").trim(), "50");
+}
+
+#[test]
+fn many_commands_at_once() {
+    let sandbox = Sandbox::mounted();
+    sandbox.sh(
+        r#"
+        pids=()
+        for i in $(seq 20); do
+            { caskfs put "$STORE" "dir/$((i % 3))/k$i" "v$i" && [ "$(caskfs get "$STORE" "dir/$((i % 3))/k$i")" = "v$i" ]; } &
+            pids+=($!)
+            { echo "v$i" > "m$i" && [ "$(caskfs get "$STORE" "m$i")" = "v$i" ]; } &
+            pids+=($!)
+        done
+        for pid in "${pids[@]}"; do wait $pid; done
+        [ "$(find dir -type f | wc -l)" = 20 ]
+        "#,
+    );
+}
+
+#[test]
+fn the_socket_is_the_owners_alone() {
+    let sandbox = Sandbox::mounted();
+    let mode = |path: std::path::PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(sandbox.store().join("control")), 0o600);
+    assert_eq!(mode(sandbox.store()), 0o700);
+    assert_eq!(mode(sandbox.store().join("daemon.log")), 0o600);
+    sandbox.unmount();
+    assert!(!sandbox.store().join("control").exists());
+}
+
+/// A program that is fed by one command and feeds another does not deadlock the daemon.
+#[test]
+fn commands_in_a_pipe() {
+    let sandbox = Sandbox::mounted();
+    sandbox.sh(r#"
+        head -c 5000000 /dev/urandom > big
+        caskfs get "$STORE" big | caskfs put "$STORE" copy
+        cmp big copy
+        caskfs get "$STORE" big | head -c 10 > /dev/null || true
+        caskfs ls "$STORE" | grep -qx copy
+        "#);
+}

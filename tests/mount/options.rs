@@ -1,0 +1,136 @@
+//! What `caskfs mount` can be asked for.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+
+use nix::sys::statvfs::{FsFlags, statvfs};
+
+use crate::command::{assert_refused, caskfs};
+use crate::sandbox::Sandbox;
+
+#[test]
+fn the_mount_table_names_type_store_and_place() {
+    let sandbox = Sandbox::mounted();
+    let entry = sandbox.mount_entry().unwrap();
+    assert_eq!(entry[0], sandbox.store().canonicalize().unwrap().to_str().unwrap());
+    assert_eq!(entry[2], "fuse.caskfs");
+    let options: Vec<&str> = entry[3].split(',').collect();
+    for wanted in ["rw", "nosuid", "nodev", "default_permissions"] {
+        assert!(options.contains(&wanted), "{wanted} is missing: {options:?}");
+    }
+    assert!(!options.contains(&"allow_other"));
+}
+
+#[test]
+fn fsname_is_what_the_mount_table_shows() {
+    let sandbox = Sandbox::mounted_with(&["--fsname", "my,store\\1"]);
+    // The kernel writes a backslash as an octal number.
+    assert_eq!(sandbox.mount_entry().unwrap()[0], "my,store\\1341");
+    fs::write(sandbox.at("key"), "value").unwrap();
+    assert_eq!(sandbox.caskfs("get", &["key"]).stdout, b"value");
+    // Under that name nobody finds the daemon, to wait for it.
+    let output = caskfs(["umount".as_ref(), sandbox.mountpoint().as_os_str()]);
+    assert!(output.status.success() && !sandbox.is_mounted());
+    sandbox.wait_for_end();
+}
+
+#[test]
+fn read_only_refuses_every_change() {
+    let sandbox = Sandbox::mounted();
+    sandbox.sh("mkdir d; echo v > d/k; ln -s k d/l");
+    sandbox.unmount();
+    let before = crate::command::snapshot(&sandbox.store());
+    sandbox.mount_with(&["--read-only"]);
+    assert!(sandbox.mount_entry().unwrap()[3].split(',').any(|option| option == "ro"));
+    assert!(statvfs(&sandbox.mountpoint()).unwrap().flags().contains(FsFlags::ST_RDONLY));
+    assert_eq!(sandbox.sh("cat d/l; ls d"), "v\nk\nl\n");
+    for change in
+        ["echo x > d/k", "echo x > new", "rm d/k", "mkdir e", "mv d e", "chmod 600 d/k", "touch d/k", "rmdir d"]
+    {
+        let output = sandbox.try_sh(change);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("Read-only file system"), "{change}: {said}");
+    }
+    // Readers share the store, and keep writers out.
+    assert_eq!(sandbox.caskfs("get", &["d/k"]).stdout, b"v\n");
+    sandbox.unmount();
+    assert_eq!(crate::command::snapshot(&sandbox.store()), before);
+}
+
+#[test]
+fn a_store_that_is_not_there_cannot_be_mounted_to_be_read() {
+    let sandbox = Sandbox::new();
+    assert_refused(&sandbox.try_mount(&["--read-only"]), 10, "store");
+    assert!(!sandbox.store().exists());
+    assert!(!sandbox.is_mounted());
+}
+
+#[test]
+fn owner_group_and_mask_are_shown_as_asked() {
+    let sandbox = Sandbox::mounted_with(&["--uid", "1234", "--gid", "5678", "--umask", "027"]);
+    // As root, since for anybody else the key belongs to a stranger.
+    if !crate::sandbox::needs_root() {
+        return;
+    }
+    sandbox.sh("mkdir d; echo v > d/k; chmod 666 d/k");
+    for (name, mode) in [("d", 0o750), ("d/k", 0o640)] {
+        let metadata = fs::metadata(sandbox.at(name)).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (1234, 5678, mode), "{name}");
+    }
+    sandbox.remount();
+    let metadata = fs::metadata(sandbox.at("d/k")).unwrap();
+    assert_eq!((metadata.uid(), metadata.mode() & 0o777), (0, 0o666), "what is stored stays as it is");
+}
+
+#[test]
+fn every_way_to_sync_keeps_what_was_acknowledged() {
+    for sync in ["close", "always", "interval"] {
+        let sandbox = Sandbox::mounted_with(&["--sync", sync]);
+        sandbox.sh("mkdir d; for i in $(seq 50); do echo $i > d/$i; done; mv d/1 d/one; rm d/2");
+        let mut file = File::create(sandbox.at("synced")).unwrap();
+        file.write_all(b"value").unwrap();
+        file.sync_all().unwrap();
+        // The operating system has it all, whether it was waited for or not.
+        sandbox.crash();
+        assert_eq!(sandbox.sh("ls d | wc -l; cat d/one d/50 synced").trim(), "49\n1\n50\nvalue", "--sync {sync}");
+    }
+}
+
+/// The sequence number that is known to be on the disk, and the highest that was given out.
+fn durable(sandbox: &Sandbox) -> (u64, u64) {
+    let info = String::from_utf8(sandbox.caskfs("info", &["--json"]).stdout).unwrap();
+    let number = |name: &str| -> u64 {
+        let rest = info.split_once(&format!("\"{name}\":")).unwrap().1;
+        rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+    };
+    (number("durable_sequence"), number("sequence"))
+}
+
+/// Without a sync a change is on the disk at most a second later, and with `--sync always` before the call returns.
+#[test]
+fn what_is_waited_for_is_durable() {
+    let sandbox = Sandbox::mounted_with(&["--sync", "always"]);
+    for number in 0..20 {
+        fs::create_dir(sandbox.at(number.to_string())).unwrap();
+        let (durable, written) = durable(&sandbox);
+        assert_eq!(durable, written);
+    }
+    sandbox.unmount();
+    sandbox.mount();
+    fs::create_dir(sandbox.at("d")).unwrap();
+    sandbox.wait("the sync in the background", || {
+        let (durable, written) = durable(&sandbox);
+        durable == written
+    });
+}
+
+#[test]
+fn the_log_goes_where_it_is_told() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.outside("log");
+    sandbox.mount_with(&["--log-file", log.to_str().unwrap()]);
+    assert!(log.exists());
+    assert!(!sandbox.store().join("daemon.log").exists());
+    sandbox.unmount();
+}

@@ -1,0 +1,107 @@
+//! Who may mount, and who may enter.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::process::Command;
+
+use crate::sandbox::{Sandbox, needs_root, require};
+
+/// nobody, on Debian.
+const NOBODY: u32 = 65_534;
+
+/// Runs a command in the mount as nobody, and says whether that went well.
+fn as_nobody(sandbox: &Sandbox, script: &str) -> bool {
+    require("setpriv");
+    let identity = ["--reuid=65534", "--regid=65534", "--clear-groups", "--", "sh", "-c"];
+    let mut command = Command::new("setpriv");
+    command.args(identity).arg(script).current_dir("/").env("MNT", sandbox.mountpoint());
+    command.output().unwrap().status.success()
+}
+
+#[test]
+fn others_enter_only_if_they_are_let_in() {
+    if !needs_root() {
+        return;
+    }
+    let sandbox = Sandbox::mounted();
+    fs::write(sandbox.at("key"), "value").unwrap();
+    assert!(as_nobody(&sandbox, "true"));
+    assert!(!as_nobody(&sandbox, "cat \"$MNT/key\""));
+    assert!(!as_nobody(&sandbox, "ls \"$MNT\""));
+    sandbox.unmount();
+    sandbox.mount_with(&["--allow-other"]);
+    assert!(sandbox.mount_entry().unwrap()[3].split(',').any(|option| option == "allow_other"));
+    assert!(as_nobody(&sandbox, "[ \"$(cat \"$MNT/key\")\" = value ]"));
+    // Permissions are as anywhere else.
+    assert!(!as_nobody(&sandbox, "echo x > \"$MNT/key\""));
+    assert!(!as_nobody(&sandbox, "echo x > \"$MNT/new\""));
+    assert!(!as_nobody(&sandbox, "rm -f \"$MNT/key\""));
+    sandbox.sh("mkdir -m 777 open; mkdir -m 1777 sticky; echo v > sticky/k; echo v > secret; chmod 600 secret");
+    assert!(as_nobody(&sandbox, "cd \"$MNT/open\" && echo x > mine && mkdir d && [ $(stat -c %u mine) = 65534 ]"));
+    assert!(!as_nobody(&sandbox, "rm -f \"$MNT/sticky/k\""));
+    assert!(!as_nobody(&sandbox, "cat \"$MNT/secret\""));
+    assert!(!as_nobody(&sandbox, "chown 0 \"$MNT/open/mine\""));
+    sandbox.unmount();
+}
+
+/// An ordinary user mounts through fusermount3. In a mount namespace of its own, since /dev/fuse must be open to all,
+/// as Debian has it, and need not be in a container.
+#[test]
+fn an_ordinary_user_mounts() {
+    if !needs_root() {
+        // Every other test is this one then.
+        return;
+    }
+    require("fusermount3");
+    require("unshare");
+    let sandbox = Sandbox::new();
+    let home = sandbox.outside("home");
+    fs::create_dir(&home).unwrap();
+    // Where the user can run it: the target directory may be closed.
+    fs::copy(env!("CARGO_BIN_EXE_caskfs"), home.join("caskfs")).unwrap();
+    fs::create_dir(home.join("dev")).unwrap();
+    chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    let as_user = r#"
+        cd "$1"
+        mkdir mnt
+        ./caskfs mount store mnt
+        grep -q "^$1/store $1/mnt fuse.caskfs rw,nosuid,nodev.*user_id=65534" /proc/self/mounts
+        echo value > mnt/key
+        ./caskfs put store other thing
+        [ "$(cat mnt/key mnt/other)" = "$(printf 'value\nthing')" ]
+        [ "$(stat -c %u mnt/key)" = 65534 ]
+        ./caskfs umount mnt
+        ! grep -q "$1/mnt" /proc/self/mounts
+        ./caskfs mount --fsname 'a,b' store mnt
+        grep -q '^a,b ' /proc/self/mounts
+        [ "$(cat mnt/key)" = value ]
+        fusermount3 -u mnt
+        ./caskfs mount --read-only store mnt
+        ! sh -c 'echo x > mnt/key' 2>/dev/null
+        fusermount3 -u mnt
+        # A daemon that dies, and its mount.
+        ./caskfs mount store mnt
+        end() {
+            pid=$(./caskfs info store --json | sed 's/.*"daemon_pid":\([0-9]*\).*/\1/')
+            kill -$1 $pid
+            while [ -n "$(tr -d '\0' 2>/dev/null < /proc/$pid/cmdline)" ]; do sleep 0.02; done
+        }
+        end KILL
+        ./caskfs mount store mnt 2>&1 | grep -q 'died without unmounting'
+        [ "$(cat mnt/key)" = value ]
+        end TERM
+        ! grep -q "$1/mnt" /proc/self/mounts
+        [ "$(./caskfs get store key)" = value ]
+    "#;
+    let as_root = r#"
+        mount -t tmpfs -o mode=755 none "$1/dev"
+        mknod "$1/dev/fuse" c 10 229
+        chmod 666 "$1/dev/fuse"
+        mount --bind "$1/dev/fuse" /dev/fuse
+        exec timeout 100 setpriv --reuid=65534 --regid=65534 --clear-groups -- bash -euxo pipefail -c "$2" user "$1"
+    "#;
+    let mut command = Command::new("unshare");
+    command.args(["-m", "bash", "-euo", "pipefail", "-c", as_root, "root"]).arg(&home).arg(as_user);
+    let output = command.current_dir("/").output().unwrap();
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+}

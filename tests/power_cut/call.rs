@@ -1,0 +1,129 @@
+//! The words of a workload.
+
+use caskfs::fs::RenameMode;
+
+/// An open file of the workload.
+pub(crate) type Slot = usize;
+
+/// One call into the filesystem, or into the store beneath it.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    /// open(2) with O_CREAT of a name that is free.
+    Create {
+        slot: Slot,
+        path: String,
+        mode: u16,
+    },
+    Open {
+        slot: Slot,
+        path: String,
+        write: bool,
+        truncate: bool,
+    },
+    Write {
+        slot: Slot,
+        offset: u64,
+        len: usize,
+        stamp: u16,
+    },
+    /// Reads the whole file and compares it with the model.
+    Read {
+        slot: Slot,
+    },
+    Punch {
+        slot: Slot,
+        offset: u64,
+        len: u64,
+    },
+    Resize {
+        slot: Slot,
+        size: u64,
+    },
+    Flush {
+        slot: Slot,
+    },
+    Fsync {
+        slot: Slot,
+    },
+    Release {
+        slot: Slot,
+    },
+    Truncate {
+        path: String,
+        size: u64,
+    },
+    Chmod {
+        path: String,
+        mode: u16,
+    },
+    Utimens {
+        path: String,
+        atime: i64,
+        mtime: i64,
+    },
+    SetXattr {
+        path: String,
+        name: &'static str,
+        value: Vec<u8>,
+    },
+    RemoveXattr {
+        path: String,
+        name: &'static str,
+    },
+    Mkdir {
+        path: String,
+        mode: u16,
+    },
+    Mkfifo {
+        path: String,
+    },
+    Symlink {
+        path: String,
+        target: String,
+    },
+    Unlink {
+        path: String,
+    },
+    Rmdir {
+        path: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+        mode: RenameMode,
+    },
+    Link {
+        from: String,
+        to: String,
+    },
+    FsyncDir {
+        path: String,
+    },
+    SyncAll,
+    /// [`Store::put`](caskfs::Store::put).
+    Put {
+        path: String,
+        len: usize,
+        stamp: u16,
+    },
+    /// [`Store::write`](caskfs::Store::write).
+    Batch(Vec<Change>),
+}
+
+/// A change in a batch.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Put { path: String, len: usize, stamp: u16 },
+    Remove { path: String },
+    Rename { from: String, to: String },
+}
+
+/// The directory of a path, and its last name.
+pub(crate) fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// The path of a name in a directory.
+pub(crate) fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.into() } else { format!("{directory}/{name}") }
+}

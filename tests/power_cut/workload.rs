@@ -1,0 +1,162 @@
+//! Which call comes next: by chance, among those that make sense.
+
+use caskfs::fs::RenameMode;
+use caskfs::store::Kind;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::call::{Call, Change, Slot, join};
+use crate::model::{Id, Model};
+
+/// Files open at once.
+pub(crate) const SLOTS: usize = 4;
+/// More directories than this are not made.
+const MAX_DIRECTORIES: usize = 4;
+
+const FILES: [&str; 4] = ["k0", "k1", "k2", "k3"];
+const DIRECTORIES: [&str; 3] = ["d0", "d1", "d2"];
+const XATTRS: [&str; 2] = ["user.a", "user.b"];
+
+/// The next call. `step` is the number of the call: it stamps what is written.
+pub(crate) fn next(model: &Model, random: &mut StdRng, step: u16, now: i64) -> Call {
+    loop {
+        let call = Choice { model, random, stamp: step + 1 }.call();
+        if let Some(call) = call.filter(|call| model.clone().apply(call, now).is_some()) {
+            return call;
+        }
+    }
+}
+
+struct Choice<'a> {
+    model: &'a Model,
+    random: &'a mut StdRng,
+    stamp: u16,
+}
+
+impl Choice<'_> {
+    fn call(&mut self) -> Option<Call> {
+        Some(match self.random.random_range(0..100) {
+            0..8 => Call::Create { slot: self.free_slot()?, path: self.name(&FILES), mode: self.mode() },
+            8..15 => {
+                let (slot, path) = (self.free_slot()?, self.path(Kind::File)?);
+                Call::Open { slot, path, write: true, truncate: self.random.random_bool(0.6) }
+            }
+            15..16 => {
+                Call::Open { slot: self.free_slot()?, path: self.path(Kind::File)?, write: false, truncate: false }
+            }
+            16..34 => {
+                let slot = self.busy_slot()?;
+                Call::Write { slot, offset: self.offset(slot), len: self.len().max(1), stamp: self.stamp }
+            }
+            34..36 => Call::Read { slot: self.busy_slot()? },
+            36..37 => {
+                let slot = self.busy_slot()?;
+                Call::Punch { slot, offset: self.offset(slot), len: self.len().max(1) as u64 }
+            }
+            37..38 => Call::Resize { slot: self.busy_slot()?, size: self.len() as u64 },
+            38..47 => Call::Flush { slot: self.busy_slot()? },
+            47..51 => Call::Fsync { slot: self.busy_slot()? },
+            51..58 => Call::Release { slot: self.busy_slot()? },
+            58..60 => Call::Truncate { path: self.path(Kind::File)?, size: self.len() as u64 },
+            60..62 => Call::Chmod { path: self.any_path(), mode: self.mode() },
+            62..64 => {
+                let (atime, mtime) = (self.random.random_range(-9..0), self.random.random_range(-99..-9));
+                Call::Utimens { path: self.any_path(), atime, mtime }
+            }
+            64..66 => {
+                let value = format!("#{}", self.stamp).into_bytes();
+                Call::SetXattr { path: self.any_path(), name: self.one_of(&XATTRS), value }
+            }
+            66..67 => Call::RemoveXattr { path: self.any_path(), name: self.one_of(&XATTRS) },
+            67..70 if self.paths(|kind| kind == Kind::Directory).len() < MAX_DIRECTORIES => {
+                Call::Mkdir { path: self.name(&DIRECTORIES), mode: self.mode() }
+            }
+            70..71 => Call::Mkfifo { path: self.name(&FILES) },
+            71..72 => Call::Symlink { path: self.name(&FILES), target: format!("t{}", self.stamp) },
+            72..75 => Call::Unlink { path: self.any_path() },
+            75..76 => Call::Rmdir { path: self.path(Kind::Directory)? },
+            76..82 => Call::Rename { from: self.any_path(), to: self.name(&FILES), mode: RenameMode::Replace },
+            82..84 => Call::Rename { from: self.any_path(), to: self.name(&DIRECTORIES), mode: RenameMode::NoReplace },
+            84..86 => Call::Rename { from: self.any_path(), to: self.any_path(), mode: RenameMode::Exchange },
+            86..88 => Call::Link { from: self.path(Kind::File)?, to: self.name(&FILES) },
+            88..90 => Call::FsyncDir { path: self.path(Kind::Directory)? },
+            90..91 => Call::SyncAll,
+            91..95 => Call::Put { path: self.name(&FILES), len: self.len(), stamp: self.stamp },
+            95..97 => {
+                let count = self.random.random_range(1..5);
+                Call::Batch((0..count).map(|_| self.change()).collect())
+            }
+            _ => return None,
+        })
+    }
+
+    fn change(&mut self) -> Change {
+        match self.random.random_range(0..4) {
+            0 => Change::Remove { path: self.any_path() },
+            1 => Change::Rename { from: self.any_path(), to: self.name(&FILES) },
+            _ => Change::Put { path: self.name(&FILES), len: self.len(), stamp: self.stamp },
+        }
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.random.random_range(0..choices.len())]
+    }
+
+    fn free_slot(&mut self) -> Option<Slot> {
+        self.model.slots.iter().position(Option::is_none)
+    }
+
+    fn busy_slot(&mut self) -> Option<Slot> {
+        let busy: Vec<Slot> = (0..SLOTS).filter(|slot| self.model.slots[*slot].is_some()).collect();
+        (!busy.is_empty()).then(|| self.one_of(&busy))
+    }
+
+    fn paths(&self, wanted: impl Fn(Kind) -> bool) -> Vec<String> {
+        let wanted = |(path, id): (String, Id)| wanted(self.model.nodes[id].now.kind).then_some(path);
+        self.model.paths().into_iter().filter_map(wanted).collect()
+    }
+
+    fn path(&mut self, kind: Kind) -> Option<String> {
+        let paths = self.paths(|found| found == kind);
+        (!paths.is_empty()).then(|| paths[self.random.random_range(0..paths.len())].clone())
+    }
+
+    fn any_path(&mut self) -> String {
+        let paths = self.paths(|_| true);
+        paths[self.random.random_range(0..paths.len())].clone()
+    }
+
+    /// A name in some directory, there or not.
+    fn name(&mut self, names: &[&str]) -> String {
+        let directory = self.path(Kind::Directory).unwrap_or_default();
+        join(&directory, self.one_of(names))
+    }
+
+    fn mode(&mut self) -> u16 {
+        self.one_of(&[0o600, 0o644, 0o700, 0o755, 0o1777])
+    }
+
+    /// A number of bytes: mostly few, sometimes more than one record holds.
+    fn len(&mut self) -> usize {
+        let limit = match self.random.random_range(0..200) {
+            0..20 => 1,
+            20..90 => 80,
+            90..150 => 2_000,
+            150..190 => 9_000,
+            190..198 => 40_000,
+            _ => 300_000,
+        };
+        self.random.random_range(0..limit)
+    }
+
+    fn offset(&mut self, slot: Slot) -> u64 {
+        let node = self.model.slots[slot].as_ref().map(|handle| &self.model.nodes[handle.id]);
+        let len = node.map_or(0, |node| node.staged.as_ref().map_or(node.now.value.len(), |staged| staged.bytes.len()));
+        match self.random.random_range(0..20) {
+            0..10 => len as u64,
+            10..14 => 0,
+            14..19 => self.random.random_range(0..=len) as u64,
+            _ => (len + self.len()).min(400_000) as u64,
+        }
+    }
+}
