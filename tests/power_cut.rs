@@ -180,7 +180,7 @@ fn an_operation_that_finds_no_room_loses_nothing() {
 
 #[test]
 fn a_full_disk_loses_nothing() {
-    let rooms = [0, 1, 30, 100, 300, 1_000, 3_000];
+    let rooms = [0, 40, 150, 1_000];
     let full_at = |call| rooms.map(|room| Trouble::Full { call, room });
     check_trouble("full", |plan, _| (0..plan.calls).flat_map(full_at).collect());
 }

@@ -7,6 +7,7 @@ mod privileges;
 mod space;
 mod spill;
 mod sync;
+mod threads;
 mod unlinked;
 mod values;
 

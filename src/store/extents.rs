@@ -77,8 +77,9 @@ impl Extents {
             (clipped, extent)
         };
         match self {
+            _ if range.is_empty() => Vec::new(),
             Extents::None => Vec::new(),
-            Extents::One(len, extent) if range.start < *len && !range.is_empty() => vec![clip((0..*len, extent))],
+            Extents::One(len, extent) if range.start < *len => vec![clip((0..*len, extent))],
             Extents::One(..) => Vec::new(),
             Extents::Many(map) => map.overlapping(range.clone()).map(clip).collect(),
         }

@@ -38,7 +38,7 @@ pub(super) fn apply(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findi
         findings.lost = header.sequence - 1;
     }
     findings.last_sequence = header.sequence;
-    let stage = apply_body(keydir, visit);
+    let stage = apply_body(keydir, visit, findings);
     // A missing record among those of a value may be a piece of it, and would read as a hole.
     if stage.is_none_or(|stage| stage != 0 && stage <= findings.lost) {
         keydir.apply_damage(header.entry, header.sequence);
@@ -47,7 +47,7 @@ pub(super) fn apply(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findi
 }
 
 /// Returns the stage that the record publishes, 0 if it does not; `None` if it is damaged.
-fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>) -> Option<u64> {
+fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findings) -> Option<u64> {
     let header = visit.header;
     let (entry, sequence, location) = (header.entry, header.sequence, visit.location);
     match header.kind {
@@ -55,6 +55,13 @@ fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>) -> Option<u64> {
         record::NODE => {
             let node = record::decode_node(visit.body?)?;
             let stage = node.stage;
+            // It speaks of a value that another record should have brought: that one is lost, whoever's it was.
+            let known = keydir.get(entry).map_or(0, |node| node.state.value_start);
+            let start = node.state.value_start;
+            if start > known && start < sequence && stage == 0 && node.inline.is_none() && node.state.size > 0 {
+                keydir.apply_damage(entry, start);
+                findings.damaged.push(entry);
+            }
             keydir.apply_node(entry, sequence, location, header.body_len, node);
             return Some(stage);
         }

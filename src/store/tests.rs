@@ -1,10 +1,42 @@
+//! The store against a simulated disk.
+
+mod damage;
+mod decoders;
+mod full_disk;
+mod group_commit;
+mod locking;
+mod names;
+mod paths;
+mod range_map;
+mod staging;
+
 use std::sync::Arc;
 
-use super::{Options, Store};
+use super::{Listed, Options, Store};
 use crate::medium::SimDisk;
 
 fn options() -> Options {
     Options { create: true, segment_size: 600, background: false, ..Options::default() }
+}
+
+/// A new store on a new disk.
+fn fresh() -> (SimDisk, Store) {
+    let disk = SimDisk::new();
+    let store = reopen(&disk);
+    (disk, store)
+}
+
+fn reopen(disk: &SimDisk) -> Store {
+    Store::open_on(Arc::new(disk.clone()), options()).unwrap()
+}
+
+fn texts(listed: Vec<Listed>) -> Vec<String> {
+    listed.into_iter().map(|listed| String::from_utf8(listed.key).unwrap()).collect()
+}
+
+/// Every key, in order.
+fn keys(store: &Store) -> Vec<String> {
+    texts(store.scan(""))
 }
 
 #[test]

@@ -148,7 +148,8 @@ fn handles() -> impl Strategy<Value = Operation> {
 
 fn attributes() -> impl Strategy<Value = Operation> {
     let xattr_name = || prop_oneof![8 => 0..3u8, 1 => Just(3u8)];
-    let xattr_mode = prop_oneof![2 => Just(XattrMode::Set), 1 => Just(XattrMode::Create), 1 => Just(XattrMode::Replace)];
+    let xattr_mode =
+        prop_oneof![2 => Just(XattrMode::Set), 1 => Just(XattrMode::Create), 1 => Just(XattrMode::Replace)];
     let time = || prop::option::of(prop_oneof![Just(-1i64), 0..2_000_000_000_000_000_000i64]);
     prop_oneof![
         2 => (target(), mode()).prop_map(|(target, mode)| Operation::Chmod { target, mode }),
@@ -164,7 +165,8 @@ fn attributes() -> impl Strategy<Value = Operation> {
 
 fn names() -> impl Strategy<Value = Operation> {
     let kind = prop_oneof![Just(Kind::File), Just(Kind::Fifo), Just(Kind::CharDevice)];
-    let rename = prop_oneof![3 => Just(RenameMode::Replace), 1 => Just(RenameMode::NoReplace), 2 => Just(RenameMode::Exchange)];
+    let rename =
+        prop_oneof![3 => Just(RenameMode::Replace), 1 => Just(RenameMode::NoReplace), 2 => Just(RenameMode::Exchange)];
     prop_oneof![
         1 => (place(), kind).prop_map(|(at, kind)| Operation::Mknod { at, kind }),
         1 => (place(), 1..200usize).prop_map(|(at, len)| Operation::Symlink { at, len }),

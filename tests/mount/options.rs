@@ -134,3 +134,32 @@ fn the_log_goes_where_it_is_told() {
     assert!(!sandbox.store().join("daemon.log").exists());
     sandbox.unmount();
 }
+
+/// What /etc/fstab and systemd do.
+#[test]
+fn mount_mounts_it_by_its_type() {
+    if !crate::sandbox::needs_root() {
+        return;
+    }
+    crate::sandbox::require("fusermount3");
+    let sandbox = Sandbox::new();
+    sandbox.sh(r#"
+        cd /
+        mount -t fuse.caskfs "$STORE" "$MNT" -o noatime,nofail,x-systemd.requires=foo.mount,umask=027,allow_other
+        echo value > "$MNT/key"
+        [ "$(stat -c %a "$MNT/key")" = 640 ]
+        findmnt -n -o OPTIONS "$MNT" | grep -q allow_other
+        mount -o remount,ro "$MNT"
+        ! touch "$MNT/other" 2> /dev/null
+        mount -o remount,rw "$MNT"
+        touch "$MNT/other"
+        umount "$MNT"
+        mount -t fuse.caskfs -o ro "$STORE" "$MNT"
+        [ "$(cat "$MNT/key")" = value ]
+        ! touch "$MNT/key" 2> /dev/null
+        umount "$MNT"
+        ! mount -t fuse.caskfs -o wishful "$STORE" "$MNT" 2> "$OUT/said"
+        grep -q 'the option wishful is not known' "$OUT/said"
+        "#);
+    sandbox.wait_for_end();
+}

@@ -81,7 +81,7 @@ fn read_entry(store: &Store, stat: &Stat, first: String) -> Result<Entry, Error>
     }
     let mut value = Vec::new();
     if attributes.kind == Kind::File {
-        value.resize(stat.size as usize, 0xee);
+        value = vec![0; stat.size as usize];
         let read = store.read(stat.id, 0, &mut value)?;
         value.truncate(read);
     }

@@ -81,7 +81,8 @@ impl Choice<'_> {
             86..88 => Call::Link { from: self.path(Kind::File)?, to: self.name(&FILES) },
             88..90 => Call::FsyncDir { path: self.path(Kind::Directory)? },
             90..91 => Call::SyncAll,
-            91..95 => Call::Put { path: self.name(&FILES), len: self.len(), stamp: self.stamp },
+            91..94 => Call::Put { path: self.name(&FILES), len: self.len(), stamp: self.stamp },
+            94..95 => Call::Put { path: self.emptied_path()?, len: self.len(), stamp: self.stamp },
             95..97 => {
                 let count = self.random.random_range(1..5);
                 Call::Batch((0..count).map(|_| self.change()).collect())
@@ -119,6 +120,12 @@ impl Choice<'_> {
     fn path(&mut self, kind: Kind) -> Option<String> {
         let paths = self.paths(|found| found == kind);
         (!paths.is_empty()).then(|| paths[self.random.random_range(0..paths.len())].clone())
+    }
+
+    /// A file that somebody has emptied and writes anew.
+    fn emptied_path(&mut self) -> Option<String> {
+        let emptied = |id: &Id| self.model.nodes[*id].staged.as_ref().is_some_and(|staged| staged.emptied);
+        self.model.paths().into_iter().find(|(_, id)| emptied(id)).map(|(path, _)| path)
     }
 
     fn any_path(&mut self) -> String {

@@ -230,3 +230,18 @@ fn truncate_by_path_waits_for_the_close_of_a_writer() {
     mount.close((id, writer));
     assert_eq!(mount.saved("key").unwrap(), b"0123");
 }
+
+#[test]
+fn release_of_a_handle_whose_bytes_another_has_emptied_commits_nothing() {
+    let mount = Mount::new();
+    let id = mount.file("key", b"old");
+    let first = mount.open(id, WRITE);
+    mount.write((id, first), 0, b"lost");
+    let second = mount.open(id, TRUNCATE);
+    assert_eq!(mount.flush(id, first).unwrap(), None);
+    mount.release(id, first).unwrap();
+    assert_eq!(mount.saved("key").unwrap(), b"old");
+    mount.write((id, second), 0, b"new");
+    assert!(mount.close((id, second)));
+    assert_eq!(mount.saved("key").unwrap(), b"new");
+}

@@ -128,10 +128,11 @@ fn a_created_file_is_listed_with_what_is_written_to_it() {
     let open = mount.create("key");
     mount.write(open, 0, b"value");
     let mut sizes = Vec::new();
-    mount.readdir(ROOT, 2, &mut |entry, stat| {
-        sizes.push((entry.name.clone(), stat.size));
-        true
-    })
-    .unwrap();
+    mount
+        .readdir(ROOT, 2, &mut |entry, stat| {
+            sizes.push((entry.name.clone(), stat.size));
+            true
+        })
+        .unwrap();
     assert_eq!(sizes, [(b"key".to_vec(), 5)]);
 }

@@ -197,7 +197,8 @@ fn names_of_255_bytes_are_taken_and_longer_ones_refused() {
 #[test]
 fn names_are_any_bytes_but_slash_and_nul() {
     let mount = Mount::new();
-    let names: Vec<Vec<u8>> = (1..=255u8).filter(|byte| *byte != b'/' && *byte != b'.').map(|byte| vec![byte]).collect();
+    let names: Vec<Vec<u8>> =
+        (1..=255u8).filter(|byte| *byte != b'/' && *byte != b'.').map(|byte| vec![byte]).collect();
     for name in names.iter().chain([&b"...".to_vec(), &b"\xc3\x28\xff\n".to_vec()]) {
         let (stat, handle) = mount.filesystem.create(&USER, ROOT, name, 0o644, WRITE).unwrap();
         mount.write((stat.id, handle), 0, name);

@@ -120,11 +120,12 @@ fn options_say_whose_everything_is() {
     let mount = Mount::on(disk.clone(), options);
     let attributes = mount.stat("key").unwrap().attributes;
     assert_eq!((attributes.uid, attributes.gid, attributes.mode), (42, 43, 0o600));
-    mount.readdir(ROOT, 2, &mut |_, stat| {
-        assert_eq!(stat.attributes, attributes);
-        true
-    })
-    .unwrap();
+    mount
+        .readdir(ROOT, 2, &mut |_, stat| {
+            assert_eq!(stat.attributes, attributes);
+            true
+        })
+        .unwrap();
     drop(mount);
     // Only shown, never stored.
     let stored = Mount::on(disk, FilesystemOptions::default()).stat("key").unwrap().attributes;

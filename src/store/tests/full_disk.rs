@@ -1,0 +1,98 @@
+//! A full disk: writes are refused, removals are not, and nothing is lost.
+
+use super::*;
+use crate::medium::Medium;
+use crate::store::{Batch, Error};
+
+/// A store that has been filled up to its reserve, and how many keys fitted.
+fn filled(capacity: u64) -> (SimDisk, Store, usize) {
+    let disk = SimDisk::new();
+    disk.set_capacity(Some(capacity));
+    let store = Store::open_on(Arc::new(disk.clone()), Options { segment_size: 4096, ..options() }).unwrap();
+    let mut count = 0;
+    loop {
+        match store.put(format!("k{count}"), [count as u8; 300]) {
+            Ok(()) => count += 1,
+            Err(Error::NoSpace) => return (disk, store, count),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn check(store: &Store, removed: usize, count: usize) {
+    for key in 0..count {
+        let value = store.get(format!("k{key}")).unwrap();
+        assert_eq!(value, (key >= removed).then(|| vec![key as u8; 300]), "k{key}");
+    }
+}
+
+#[test]
+fn a_full_store_refuses_writes_and_takes_removals() {
+    let (disk, store, count) = filled(400_000);
+    assert!(count > 200, "{count}");
+    let reserve = store.reserved();
+    assert_eq!(reserve, 8192);
+    for _ in 0..3 {
+        assert!(matches!(store.put("k0", [9; 2000]), Err(Error::NoSpace)));
+        assert!(matches!(store.put("new", vec![1; 300_000]), Err(Error::NoSpace)));
+        let mut batch = Batch::new();
+        batch.put("a", "1").put("k0", vec![2; 2000]);
+        assert!(matches!(store.write(batch), Err(Error::NoSpace)));
+    }
+    assert_eq!(store.info().unwrap().failure, None);
+    assert!(disk.space().unwrap().available > reserve / 2, "the reserve is there");
+    for key in 0..10 {
+        assert!(store.remove(format!("k{key}")).unwrap(), "k{key}");
+    }
+    store.rename("k10", "renamed").unwrap();
+    store.rename("renamed", "k10").unwrap();
+    check(&store, 10, count);
+    let disk = disk.restart();
+    check(&reopen(&disk), 10, count);
+}
+
+#[test]
+fn a_store_takes_writes_again_when_there_is_room() {
+    let (disk, store, count) = filled(200_000);
+    for round in 0..20 {
+        disk.set_capacity(Some(200_000 + round * 1000));
+        let grown = store.put("grown", [7; 3000]);
+        assert!(matches!(grown, Ok(()) | Err(Error::NoSpace)), "{grown:?}");
+        check(&store, 0, count);
+    }
+    disk.set_capacity(None);
+    store.put("grown", vec![8; 300_000]).unwrap();
+    assert_eq!(store.info().unwrap().failure, None);
+    drop(store);
+    let store = reopen(&disk);
+    check(&store, 0, count);
+    assert_eq!(store.get("grown").unwrap().unwrap(), vec![8; 300_000]);
+    assert_eq!(store.recovery_report().torn, vec![]);
+    assert_eq!(store.recovery_report().damage, vec![]);
+}
+
+/// Somebody else fills the disk to the last byte, below the reserve: whatever a call had half written is cut off.
+#[test]
+fn a_disk_without_any_room_loses_nothing() {
+    let (disk, store, count) = filled(200_000);
+    let space = disk.space().unwrap();
+    let used = space.total - space.free;
+    for room in (0..600).step_by(7) {
+        disk.set_capacity(Some(used + room));
+        let mut batch = Batch::new();
+        batch.remove("k0").remove("k1").rename("k2", "x");
+        assert!(matches!(store.write(batch), Err(Error::NoSpace)) || store.get("x").unwrap().is_some());
+        if store.get("x").unwrap().is_some() {
+            break;
+        }
+        check(&store, 0, count);
+    }
+    assert_eq!(store.info().unwrap().failure, None);
+    disk.set_capacity(None);
+    store.put("last", "1").unwrap();
+    drop(store);
+    let store = reopen(&disk);
+    assert_eq!(store.get("x").unwrap().unwrap(), [2; 300]);
+    assert_eq!(store.get("last").unwrap().unwrap(), b"1");
+    assert_eq!(store.recovery_report().torn, vec![]);
+}
