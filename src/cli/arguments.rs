@@ -26,6 +26,7 @@ pub(super) enum Command {
     Ls(LsArguments),
     Stat(StatArguments),
     Info(InfoArguments),
+    Compact(CompactArguments),
 }
 
 /// Mount a store; one that does not exist is created. Returns when the mount answers.
@@ -181,6 +182,14 @@ pub(super) struct InfoArguments {
     /// Print a JSON object.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Give the space of overwritten and deleted values back now; a mounted store does so by itself when half of a segment
+/// is dead.
+#[derive(Debug, Args)]
+pub(super) struct CompactArguments {
+    /// The store directory.
+    pub(super) store: PathBuf,
 }
 
 fn octal(text: &str) -> Result<u16, String> {

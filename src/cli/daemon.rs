@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use super::arguments::MountArguments;
 use super::control::Server;
 use super::exit::{FAULT, Failure, OTHER};
+use super::merging::Merging;
 use super::mount::READY;
 use super::store_access::open_alone;
 use crate::fs::{Filesystem, FilesystemOptions};
@@ -56,6 +57,10 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
         true => None,
         false => Some(Server::start(Arc::clone(&store), mount.notifier(), &directory, &mountpoint)?),
     };
+    let merging = match arguments.read_only {
+        true => None,
+        false => Some(Merging::start(Arc::clone(&store))?),
+    };
     unmount_on_signals(&filesystem, &mount)?;
     match arguments.announce {
         true => detach(log_file)?,
@@ -64,6 +69,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
 
     let ended = mount.wait();
     drop(server);
+    drop(merging);
     match ended {
         Ended::Unmounted => Ok(filesystem.sync_all()?),
         // What memory holds may be wrong: the log is right, and the next start reads that.

@@ -79,7 +79,7 @@ impl From<Error> for Failure {
                 log::Error::Failed(_) => MEDIUM,
                 log::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => NOT_A_STORE,
                 log::Error::Io { .. } => MEDIUM,
-                log::Error::TooLarge(_) => OTHER,
+                log::Error::TooLarge(_) | log::Error::Moved => OTHER,
             },
             _ => OTHER,
         };

@@ -27,7 +27,13 @@ fn show(info: &StoreInfo) {
         _ => println!("mounted:    no"),
     }
     println!("keys:       {}", info.keys);
-    println!("log:        {} in {} segments", bytes(info.log_bytes), info.segments);
+    println!(
+        "log:        {} in {} segments, {} of it live, {} merges since the start",
+        bytes(info.log_bytes),
+        info.segments,
+        bytes(info.live_bytes),
+        info.merges
+    );
     println!("disk:       {} free", bytes(info.free_bytes));
     println!("sequence:   {} written, {} durable", info.sequence, info.durable_sequence);
     println!("state:      {}", info.failure.as_deref().unwrap_or("healthy"));

@@ -5,6 +5,7 @@
 //! nobody notices.
 
 mod arguments;
+mod compact;
 mod control;
 mod daemon;
 mod exit;
@@ -12,6 +13,7 @@ mod get;
 mod info;
 mod listing;
 mod ls;
+mod merging;
 mod mount;
 mod mount_helper;
 mod mv;
@@ -61,5 +63,6 @@ fn run(arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Ls(options) => ls::run(&options),
         Command::Stat(options) => stat::run(&options),
         Command::Info(options) => info::run(&options),
+        Command::Compact(options) => compact::run(&options),
     }
 }

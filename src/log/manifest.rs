@@ -22,6 +22,8 @@ pub(super) enum Change {
     Open { segment: u32 },
     /// The segment is complete and on the medium: its records end at `end`.
     Seal { segment: u32, end: u64, first_sequence: u64, last_sequence: u64 },
+    /// The segment is gone: what was live in it is in others.
+    Remove { segment: u32 },
 }
 
 /// What the manifest knows of a sealed segment.
@@ -41,6 +43,8 @@ pub(super) type SegmentList = BTreeMap<u32, Option<Sealed>>;
 pub(super) struct Manifest {
     /// How often the store was opened for writing.
     pub(super) epoch: u32,
+    /// Every segment that exists.
+    pub(super) segments: SegmentList,
     file: Option<Arc<dyn File>>,
     seed: u32,
     entries: u32,
@@ -71,16 +75,16 @@ impl Manifest {
                     Change::Seal { segment, end, first_sequence, last_sequence }
                 }
             };
-            encode(change, seed, entries, entries, &mut bytes);
+            encode(change, seed, entries, entries, false, &mut bytes);
             entries += 1;
         }
         let file = files::replace(medium, files::MANIFEST, &bytes)?;
-        Ok(Manifest { epoch, file: Some(file), seed, entries, synced: entries })
+        Ok(Manifest { epoch, segments: segments.clone(), file: Some(file), seed, entries, synced: entries })
     }
 
     /// A manifest that is only looked at.
-    pub(super) fn frozen(epoch: u32) -> Manifest {
-        Manifest { epoch, file: None, seed: 0, entries: 0, synced: 0 }
+    pub(super) fn frozen(epoch: u32, segments: SegmentList) -> Manifest {
+        Manifest { epoch, segments, file: None, seed: 0, entries: 0, synced: 0 }
     }
 
     /// Reads the manifest: its epoch and segments. A torn end is ignored: nothing relied on it.
@@ -108,13 +112,20 @@ impl Manifest {
         }
         let mut segments = SegmentList::new();
         let mut missing = None;
+        // Changes that belong to the next entry: all of them count, or none.
+        let mut group = Vec::new();
         for (index, entry) in (0..).zip(entries.chunks_exact(ENTRY_LEN)) {
             match (decode(entry, seed, index), missing) {
                 (None, _) => missing = missing.or(Some(index)),
                 // An entry that was written when the missing one was already durable.
-                (Some((_, synced)), Some(hole)) if synced > hole => return Err(damaged("an entry is not as written")),
+                (Some((.., synced)), Some(hole)) if synced > hole => return Err(damaged("an entry is not as written")),
                 (Some(_), Some(_)) => {}
-                (Some((change, _)), None) => apply(change, &mut segments),
+                (Some((change, more, _)), None) => {
+                    group.push(change);
+                    if !more {
+                        group.drain(..).for_each(|change| apply(change, &mut segments));
+                    }
+                }
             }
         }
         Ok((epoch, segments))
@@ -122,11 +133,25 @@ impl Manifest {
 
     /// Appends an entry. Not durable before [`Manifest::sync`].
     pub(super) fn append(&mut self, change: &Change) -> io::Result<()> {
+        self.append_all(std::slice::from_ref(change))
+    }
+
+    /// Appends entries of which all survive a crash, or none. Not durable before [`Manifest::sync`].
+    pub(super) fn append_all(&mut self, changes: &[Change]) -> io::Result<()> {
         let file = self.file.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
-        let mut bytes = Vec::with_capacity(ENTRY_LEN);
-        encode(*change, self.seed, self.entries, self.synced, &mut bytes);
-        file.write_all_at(&bytes, ENTRY_LEN as u64 * (1 + u64::from(self.entries)))?;
-        self.entries += 1;
+        let mut bytes = Vec::with_capacity(ENTRY_LEN * changes.len());
+        for (index, change) in (0..).zip(changes) {
+            let more = index as usize + 1 < changes.len();
+            encode(*change, self.seed, self.entries + index, self.synced, more, &mut bytes);
+        }
+        let end = ENTRY_LEN as u64 * (1 + u64::from(self.entries));
+        if let Err(error) = file.write_all_at(&bytes, end) {
+            // Nothing half-written is left for a later entry to be read along with.
+            file.set_len(end)?;
+            return Err(error);
+        }
+        self.entries += changes.len() as u32;
+        changes.iter().for_each(|change| apply(*change, &mut self.segments));
         Ok(())
     }
 
@@ -144,20 +169,23 @@ fn apply(change: Change, segments: &mut SegmentList) {
         Change::Seal { segment, end, first_sequence, last_sequence } => {
             segments.insert(segment, Some(Sealed { end, first_sequence, last_sequence }))
         }
+        Change::Remove { segment } => segments.remove(&segment),
     };
 }
 
-/// Checksum (4), kind (1), zeros (3), segment (4), entries known durable (4), end (8), first and last sequence (16).
-fn encode(change: Change, seed: u32, index: u32, synced: u32, out: &mut Vec<u8>) {
+/// Checksum (4), kind (1), whether the next entry belongs to it (1), zeros (2), segment (4), entries known durable (4), end (8), first and last sequence (16).
+fn encode(change: Change, seed: u32, index: u32, synced: u32, more: bool, out: &mut Vec<u8>) {
     let (kind, segment, numbers) = match change {
         Change::Open { segment } => (1, segment, [0; 3]),
         Change::Seal { segment, end, first_sequence, last_sequence } => {
             (2, segment, [end, first_sequence, last_sequence])
         }
+        Change::Remove { segment } => (3, segment, [0; 3]),
     };
     let mut rest = Vec::with_capacity(ENTRY_LEN);
     rest.put_u8(kind);
-    rest.extend_from_slice(&[0; 3]);
+    rest.put_u8(u8::from(more));
+    rest.put_u16(0);
     rest.put_u32(segment);
     rest.put_u32(synced);
     numbers.into_iter().for_each(|number| rest.put_u64(number));
@@ -165,23 +193,25 @@ fn encode(change: Change, seed: u32, index: u32, synced: u32, out: &mut Vec<u8>)
     out.extend_from_slice(&rest);
 }
 
-fn decode(bytes: &[u8], seed: u32, index: u32) -> Option<(Change, u32)> {
+fn decode(bytes: &[u8], seed: u32, index: u32) -> Option<(Change, bool, u32)> {
     let mut decoder = Decoder::new(bytes);
     let crc = decoder.u32().ok()?;
     if entry_crc(seed, index, decoder.rest()) != crc {
         return None;
     }
     let kind = decoder.u8().ok()?;
-    decoder.bytes(3).ok()?;
+    let more = decoder.u8().ok()? != 0;
+    decoder.u16().ok()?;
     let segment = decoder.u32().ok()?;
     let synced = decoder.u32().ok()?;
     let (end, first_sequence, last_sequence) = (decoder.u64().ok()?, decoder.u64().ok()?, decoder.u64().ok()?);
     let change = match kind {
         1 => Change::Open { segment },
         2 => Change::Seal { segment, end, first_sequence, last_sequence },
+        3 => Change::Remove { segment },
         _ => return None,
     };
-    Some((change, synced))
+    Some((change, more, synced))
 }
 
 fn entry_crc(seed: u32, index: u32, rest: &[u8]) -> u32 {

@@ -16,6 +16,7 @@ mod error;
 mod files;
 mod format;
 mod manifest;
+mod merge;
 mod record;
 mod recovery;
 mod scan;
@@ -35,7 +36,8 @@ use parking_lot::{Mutex, RwLock};
 pub use codec::{Decoder, Encoder, Truncated};
 pub use error::Error;
 pub use format::{FORMAT_VERSION, StoreId};
-pub use record::{Header, Location, MAX_BODY};
+pub use merge::{MergeWriter, SealedSegment};
+pub use record::{HEADER_LEN, Header, Location, MAX_BODY};
 pub use recovery::{Damage, Report, Visit};
 pub use segment::Body;
 pub use writer::{Appender, Draft};
@@ -196,10 +198,11 @@ impl Log {
     /// The body of a record, verified against its checksums and against what the caller knows of it.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the bytes are not those that were written.
+    /// [`Error::Damaged`] if the bytes are not those that were written; [`Error::Moved`].
     pub fn read(&self, location: Location, body_len: u32, sequence: u64) -> Result<Body, Error> {
         let segment = self.segments.read().get(&location.segment).cloned();
-        let segment = segment.ok_or(Error::Damaged { location, what: "its segment is missing" })?;
+        // Only a merge takes segments away.
+        let segment = segment.ok_or(Error::Moved)?;
         let (header, body) = segment.read(location, body_len)?;
         if header.sequence != sequence {
             return Err(Error::Damaged { location, what: "another record is in its place" });

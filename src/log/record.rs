@@ -5,7 +5,7 @@ use std::fmt;
 use super::codec::{Decoder, Encoder};
 
 /// Bytes of a record's header.
-pub(super) const HEADER_LEN: usize = 40;
+pub const HEADER_LEN: usize = 40;
 
 /// Records begin at multiples of this, so that a search behind damage has few places to look.
 pub(super) const ALIGNMENT: usize = 8;

@@ -5,6 +5,7 @@
 //! cut off. *Damage* is anything missing from a sealed segment, or of which a later record says that it was durable.
 //! It is reported and stepped over; the records behind it survive.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct Visit<'a> {
     pub location: Location,
     /// Its body; `None` if that is damaged.
     pub body: Option<&'a [u8]>,
+    /// How many unreadable stretches, each of which may have held any number of records, came before it.
+    pub unreadable: u32,
 }
 
 /// A stretch of a segment that is not as it was written.
@@ -50,6 +53,8 @@ pub struct Report {
     pub torn: Vec<Damage>,
     /// Damaged stretches.
     pub damage: Vec<Damage>,
+    /// How many of these are unreadable, so that nobody knows whose records were there.
+    pub unreadable: u32,
 }
 
 type Visitor<'v> = dyn FnMut(Visit<'_>) + 'v;
@@ -86,9 +91,13 @@ impl Log {
         let tail = read_tail(unsealed, &mut last_sequence, visit, &mut report)?;
 
         let manifest = match options.read_only {
-            true => Manifest::frozen(epoch),
+            true => Manifest::frozen(epoch, list),
             false => settle(&*medium, id, epoch + 1, list, &tail).context(|| "settling the log".into())?,
         };
+        if !options.read_only {
+            // Not before the new manifest is durable: the one that was read may have been in the kernel's memory only.
+            remove_strangers(&*medium, &manifest.segments).context(|| "clearing away what no manifest names".into())?;
+        }
         let highest = segments.keys().next_back().copied().unwrap_or(0);
         let mut writer = Writer::new(last_sequence + 1, highest + 1);
         // Records go on where the last one ended; an empty segment behind that one is spare.
@@ -165,17 +174,33 @@ fn unnamed(
     write: bool,
 ) -> Result<Vec<Segment>, Error> {
     let highest = list.keys().next_back().copied().unwrap_or(0);
+    let sealed = list.values().flatten().map(|sealed| sealed.last_sequence).max().unwrap_or(0);
     let mut found = Vec::new();
     for name in medium.list(files::SEGMENTS).context(|| "listing the segments".into())? {
         let Some(number) = files::segment_number(&name).filter(|number| *number > highest) else { continue };
         // One that cannot be opened was left by a creation that was cut short.
         let Ok(segment) = Segment::open(medium, number, epoch, id, write) else { continue };
         let mut scanner = Scanner::new(&segment, None).context(|| format!("reading segment {number}"))?;
-        if scanner.search(scanner.start()).context(|| format!("reading segment {number}"))?.is_some() {
+        let context = || format!("reading segment {number}");
+        let Some(first) = scanner.search(scanner.start()).context(context)? else { continue };
+        let first = scanner.record_at(first).context(context)?.map(|found| found.header.sequence);
+        // Older records are copies: the output of a merge that was cut short.
+        if first.is_some_and(|sequence| sequence > sealed) {
             found.push(segment);
         }
     }
     Ok(found)
+}
+
+/// Removes segments that the manifest does not name: inputs of a merge that was completed, or outputs of one that was
+/// not. What they hold is elsewhere.
+fn remove_strangers(medium: &dyn Medium, list: &SegmentList) -> io::Result<()> {
+    for name in medium.list(files::SEGMENTS)? {
+        if files::segment_number(&name).is_some_and(|number| !list.contains_key(&number)) {
+            medium.remove(&format!("{}/{name}", files::SEGMENTS))?;
+        }
+    }
+    Ok(())
 }
 
 /// Shows the records of all sealed segments; returns the highest sequence number.
@@ -202,10 +227,12 @@ fn read_sealed(
                 if found.body.is_none() {
                     report.damage.push(Damage { location: found.location, len: found.header.record_len() });
                 }
-                visit(Visit { header: &found.header, location: found.location, body: found.body });
+                let unreadable = report.unreadable;
+                visit(Visit { header: &found.header, location: found.location, body: found.body, unreadable });
             } else {
                 let next = scanner.search(offset).context(context)?.unwrap_or(sealed.end);
                 report.damage.push(Damage { location: place(*id, offset), len: next - offset });
+                report.unreadable += 1;
                 offset = next;
             }
         }
@@ -236,6 +263,7 @@ fn read_tail(
             unproven: VecDeque::new(),
         };
         let mut damaged = false;
+        let unreadable = Cell::new(report.unreadable);
         // Records of a transaction whose end was not met yet.
         let mut open: Vec<(Header, Location, Option<Vec<u8>>)> = Vec::new();
         let mut show = |open: &mut Vec<(Header, Location, Option<Vec<u8>>)>, tail: &mut Tail, end: u64| {
@@ -243,7 +271,7 @@ fn read_tail(
                 report.records += 1;
                 tail.last_sequence = header.sequence;
                 tail.note(&header, location.offset);
-                visit(Visit { header: &header, location, body: body.as_deref() });
+                visit(Visit { header: &header, location, body: body.as_deref(), unreadable: unreadable.get() });
             }
             tail.end = end;
         };
@@ -279,6 +307,7 @@ fn read_tail(
                     let next = next_newer(&mut scanner, offset, expected).context(context)?;
                     let (next, sequence) = next.unwrap_or((scanner.limit(), expected));
                     report.damage.push(Damage { location: place(segment.id, offset), len: next - offset });
+                    unreadable.set(unreadable.get() + 1);
                     (offset, expected) = (next, sequence);
                     if offset >= scanner.limit() {
                         tail.end = offset;
@@ -287,6 +316,7 @@ fn read_tail(
                 }
             }
         }
+        report.unreadable = unreadable.get();
         *last_sequence = tail.last_sequence;
         tail.clean = !damaged && scanner.is_blank(tail.end).context(context)?;
         if !tail.clean && tail.end < scanner.limit() {

@@ -93,7 +93,7 @@ impl Writer {
         self.spare.is_none().then(|| self.take_segment_number())
     }
 
-    fn take_segment_number(&mut self) -> u32 {
+    pub(super) fn take_segment_number(&mut self) -> u32 {
         let number = self.next_segment;
         self.next_segment += 1;
         number

@@ -101,11 +101,8 @@ impl Medium for Disk {
     }
 
     fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(write)
-            .custom_flags(libc::O_CLOEXEC)
-            .open(self.resolve(path)?)?;
+        let file =
+            OpenOptions::new().read(true).write(write).custom_flags(libc::O_CLOEXEC).open(self.resolve(path)?)?;
         Ok(Arc::new(DiskFile(file)))
     }
 
@@ -166,16 +163,9 @@ impl Medium for Disk {
             .open(&path);
         // A reader may lock what it cannot write: flock(2) asks for no permission but to open.
         if shared && file.as_ref().is_err_and(is_read_only) {
-            file = OpenOptions::new()
-                .read(true)
-                .custom_flags(libc::O_CLOEXEC)
-                .open(&path);
+            file = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC).open(&path);
         }
-        let how = if shared {
-            FlockArg::LockSharedNonblock
-        } else {
-            FlockArg::LockExclusiveNonblock
-        };
+        let how = if shared { FlockArg::LockSharedNonblock } else { FlockArg::LockExclusiveNonblock };
         match Flock::lock(file?, how) {
             Ok(flock) => Ok(Some(Box::new(DiskLock(Some(flock))))),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
@@ -186,10 +176,7 @@ impl Medium for Disk {
 
 /// Whether an open failed because this process may not, or nobody can, write there.
 fn is_read_only(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EROFS | libc::EACCES | libc::EPERM)
-    )
+    matches!(error.raw_os_error(), Some(libc::EROFS | libc::EACCES | libc::EPERM))
 }
 
 /// An open file of a [`Disk`]. Every call names its offset (pread(2), pwrite(2)), so threads share no position.

@@ -101,9 +101,7 @@ impl SimDisk {
     }
 
     fn with(state: State) -> SimDisk {
-        SimDisk {
-            state: Arc::new(Mutex::new(state)),
-        }
+        SimDisk { state: Arc::new(Mutex::new(state)) }
     }
 
     /// How many mutating operations were begun, failed ones included: `create`, `rename`, `remove`, `create_dir`,
@@ -223,12 +221,7 @@ impl SimDisk {
     }
 
     fn handle(&self, file: u64, path: &str, write: bool) -> Arc<dyn File> {
-        Arc::new(SimFile {
-            state: Arc::clone(&self.state),
-            file,
-            path: path.to_owned(),
-            write,
-        })
+        Arc::new(SimFile { state: Arc::clone(&self.state), file, path: path.to_owned(), write })
     }
 }
 
@@ -308,11 +301,7 @@ impl Medium for SimDisk {
         let state = self.state.lock();
         state.faults.powered()?;
         let free = state.room();
-        Ok(Space {
-            total: state.capacity,
-            free,
-            available: free,
-        })
+        Ok(Space { total: state.capacity, free, available: free })
     }
 
     fn lock(&self, path: &str, shared: bool) -> io::Result<Option<Box<dyn Lock>>> {
@@ -329,9 +318,6 @@ impl Medium for SimDisk {
         if !state.locks.take(path, shared) {
             return Ok(None);
         }
-        Ok(Some(Box::new(SimLock {
-            state: Arc::clone(&self.state),
-            path: path.to_owned(),
-        })))
+        Ok(Some(Box::new(SimLock { state: Arc::clone(&self.state), path: path.to_owned() })))
     }
 }

@@ -62,10 +62,7 @@ fn bytes_are_read_where_they_were_written() {
 fn names_follow_the_contract() {
     on_both(|medium| {
         medium.create_dir("segments").unwrap();
-        assert_eq!(
-            kind(medium.create_dir("segments")),
-            ErrorKind::AlreadyExists
-        );
+        assert_eq!(kind(medium.create_dir("segments")), ErrorKind::AlreadyExists);
         for path in ["b", "a", "segments/2", "segments/1"] {
             medium.create(path).unwrap();
         }
@@ -74,10 +71,7 @@ fn names_follow_the_contract() {
         assert_eq!(medium.list("segments").unwrap(), ["1", "2"]);
         medium.sync_dir("segments").unwrap();
 
-        let (a, b) = (
-            medium.open("a", true).unwrap(),
-            medium.open("b", false).unwrap(),
-        );
+        let (a, b) = (medium.open("a", true).unwrap(), medium.open("b", false).unwrap());
         a.write_all_at(b"new", 0).unwrap();
         medium.rename("a", "b").unwrap();
         assert_eq!(contents(&*medium.open("b", false).unwrap()), b"new");
@@ -101,14 +95,8 @@ fn names_follow_the_contract() {
         assert_eq!(kind(medium.create("missing/a")), ErrorKind::NotFound);
         assert_eq!(kind(medium.lock("missing/a", false)), ErrorKind::NotFound);
         assert_eq!(kind(medium.list("segments/2")), ErrorKind::NotADirectory);
-        assert_eq!(
-            kind(medium.sync_dir("segments/2")),
-            ErrorKind::NotADirectory
-        );
-        assert_eq!(
-            kind(medium.create("segments/2/x")),
-            ErrorKind::NotADirectory
-        );
+        assert_eq!(kind(medium.sync_dir("segments/2")), ErrorKind::NotADirectory);
+        assert_eq!(kind(medium.create("segments/2/x")), ErrorKind::NotADirectory);
         assert_eq!(kind(medium.remove("segments")), ErrorKind::IsADirectory);
         assert_eq!(kind(medium.open("segments", true)), ErrorKind::IsADirectory);
     });
@@ -118,18 +106,7 @@ fn names_follow_the_contract() {
 fn no_path_leads_out_of_the_store() {
     on_both(|medium| {
         medium.create_dir("d").unwrap();
-        for path in [
-            "/etc",
-            "..",
-            "../x",
-            "d/../../x",
-            "d//x",
-            "d/",
-            "/",
-            ".",
-            "./x",
-            "a\0b",
-        ] {
+        for path in ["/etc", "..", "../x", "d/../../x", "d//x", "d/", "/", ".", "./x", "a\0b"] {
             let invalid = ErrorKind::InvalidInput;
             assert_eq!(kind(medium.create(path)), invalid, "{path:?}");
             assert_eq!(kind(medium.open(path, false)), invalid, "{path:?}");
@@ -148,11 +125,7 @@ fn no_path_leads_out_of_the_store() {
 #[test]
 fn a_handle_for_reading_does_not_write() {
     on_both(|medium| {
-        medium
-            .create("a")
-            .unwrap()
-            .write_all_at(b"kept", 0)
-            .unwrap();
+        medium.create("a").unwrap().write_all_at(b"kept", 0).unwrap();
         let file = medium.open("a", false).unwrap();
         assert_eq!(errno(file.write_at(b"x", 0)), libc::EBADF);
         assert_eq!(errno(file.set_len(0)), libc::EINVAL);
@@ -186,10 +159,7 @@ fn a_lock_has_one_holder_or_several_that_share() {
 fn room_is_told_in_bytes() {
     on_both(|medium| {
         let space = medium.space().unwrap();
-        assert!(
-            space.available <= space.free && space.free <= space.total,
-            "{space:?}"
-        );
+        assert!(space.available <= space.free && space.free <= space.total, "{space:?}");
         assert!(space.total > 1 << 20, "{space:?}");
     });
 }
@@ -246,30 +216,19 @@ fn both_media_agree() {
                 }
                 _ => media.map(|medium| medium.sync_dir("").map_err(|error| error.kind())),
             };
-            assert_eq!(
-                same[0], same[1],
-                "seed {seed} step {step} {path:?} {other:?}"
-            );
+            assert_eq!(same[0], same[1], "seed {seed} step {step} {path:?} {other:?}");
             for path in ["", "d"] {
                 let [real, sim] = media.map(|medium| medium.list(path).ok());
                 assert_eq!(real, sim, "seed {seed} step {step}");
             }
             if let Some([real, sim]) = handles.last() {
-                assert_eq!(
-                    contents(&**real),
-                    contents(&**sim),
-                    "seed {seed} step {step}"
-                );
+                assert_eq!(contents(&**real), contents(&**sim), "seed {seed} step {step}");
             }
         }
         for [real, sim] in &handles {
             assert_eq!(contents(&**real), contents(&**sim), "seed {seed}");
         }
-        let used: u64 = sim
-            .paths()
-            .iter()
-            .map(|path| sim.file(path).unwrap().len() as u64)
-            .sum();
+        let used: u64 = sim.paths().iter().map(|path| sim.file(path).unwrap().len() as u64).sum();
         let space = sim.space().unwrap();
         assert_eq!(space.total - space.free, used);
     }
@@ -292,11 +251,7 @@ fn a_store_is_private_to_its_owner() {
 #[test]
 fn names_that_are_not_utf8_are_listed_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(
-        directory.path().join(std::ffi::OsStr::from_bytes(b"a\xff")),
-        "",
-    )
-    .unwrap();
+    std::fs::write(directory.path().join(std::ffi::OsStr::from_bytes(b"a\xff")), "").unwrap();
     let disk = Disk::new(directory.path());
     assert_eq!(disk.list("").unwrap(), ["a\u{fffd}"]);
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::range_map::{Piece, RangeMap};
+use super::usage::Usage;
 use crate::log::Location;
 
 /// A run of a value's bytes in one record.
@@ -37,7 +38,9 @@ pub(super) enum Extents {
 
 impl Extents {
     /// Puts an extent where `range` says.
-    pub(super) fn insert(&mut self, range: Range<u64>, extent: Extent) {
+    pub(super) fn insert(&mut self, range: Range<u64>, extent: Extent, usage: &mut Usage) {
+        self.uncount(range.clone(), usage);
+        usage.add(extent.location.segment, range.end.saturating_sub(range.start));
         match self {
             Extents::None if range.start == 0 && !range.is_empty() => *self = Extents::One(range.end, extent),
             Extents::One(len, _) if range.start == 0 && range.end >= *len => *self = Extents::One(range.end, extent),
@@ -46,7 +49,8 @@ impl Extents {
     }
 
     /// Makes a stretch a hole.
-    pub(super) fn remove(&mut self, range: Range<u64>) {
+    pub(super) fn remove(&mut self, range: Range<u64>, usage: &mut Usage) {
+        self.uncount(range.clone(), usage);
         match self {
             Extents::None => {}
             Extents::One(len, _) if range.start >= *len || range.is_empty() => {}
@@ -59,12 +63,31 @@ impl Extents {
     }
 
     /// Drops what is older than `sequence`.
-    pub(super) fn drop_older(&mut self, sequence: u64) {
+    pub(super) fn drop_older(&mut self, sequence: u64, usage: &mut Usage) {
         match self {
             Extents::None => {}
-            Extents::One(_, extent) if extent.sequence < sequence => *self = Extents::None,
+            Extents::One(len, extent) if extent.sequence < sequence => {
+                usage.subtract(extent.location.segment, *len);
+                *self = Extents::None;
+            }
             Extents::One(..) => {}
-            Extents::Many(map) => map.retain(|extent| extent.sequence >= sequence),
+            Extents::Many(map) => {
+                let old = map.iter().filter(|(_, extent)| extent.sequence < sequence);
+                old.for_each(|(place, extent)| usage.subtract(extent.location.segment, place.end - place.start));
+                map.retain(|extent| extent.sequence >= sequence);
+            }
+        }
+    }
+
+    /// The stretches within `range` of the record with this sequence number.
+    pub(super) fn of_record(&self, range: Range<u64>, sequence: u64) -> Vec<(Range<u64>, Extent)> {
+        self.within(range).into_iter().filter(|(_, extent)| extent.sequence == sequence).collect()
+    }
+
+    /// Takes a stretch out of the count of live bytes.
+    fn uncount(&self, range: Range<u64>, usage: &mut Usage) {
+        for (place, extent) in self.within(range) {
+            usage.subtract(extent.location.segment, place.end - place.start);
         }
     }
 

@@ -8,14 +8,17 @@
 //! Order of application is the order of sequence numbers. Children may come before the directory that they are in
 //! (a merge may have moved that), so a directory that is not known yet is made up, and filled in later.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 use super::directory::Directory;
 use super::extents::{Extent, Extents};
+use super::range_map::Piece;
 use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState};
+use super::usage::Usage;
 use crate::log::Location;
 
 /// What stat shows as the size of a directory.
@@ -26,6 +29,8 @@ const DIRECTORY_SIZE: u64 = 4096;
 pub(super) struct Node {
     pub(super) state: NodeState,
     pub(super) extents: Extents,
+    /// The node record that holds the state.
+    pub(super) meta: Option<Meta>,
     /// Sequence number of the last record that changed the value.
     pub(super) value_sequence: u64,
     pub(super) directory: Option<Box<Directory>>,
@@ -41,6 +46,7 @@ impl Node {
         Node {
             state,
             extents: Extents::None,
+            meta: None,
             value_sequence: 0,
             directory,
             pins: AtomicU64::new(0),
@@ -63,6 +69,15 @@ impl Node {
     }
 }
 
+/// The record that holds an entry's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meta {
+    pub(super) location: Location,
+    pub(super) sequence: u64,
+    /// Bytes of it, an inline value left out.
+    pub(super) len: u64,
+}
+
 /// A stretch of a value that is in the log, but not published yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Staged {
@@ -79,6 +94,9 @@ pub(super) struct Keydir {
     nodes: HashMap<EntryId, Node>,
     /// By stage, in order of sequence numbers.
     stages: HashMap<u64, Vec<Staged>>,
+    /// Stages with holes that will never be published.
+    dead_stages: HashSet<u64>,
+    pub(super) usage: Usage,
     /// Greater than every id and cookie in use.
     pub(super) next_id: EntryId,
     pub(super) next_cookie: u64,
@@ -92,9 +110,17 @@ impl Keydir {
     /// A tree with nothing but a root.
     pub(super) fn new() -> Keydir {
         let mut nodes = HashMap::new();
-        nodes.insert(ROOT, Node::new(directory_state(0o755)));
-        let (stages, damaged) = (HashMap::new(), HashMap::new());
-        Keydir { nodes, stages, next_id: ROOT + 1, next_cookie: 16, provisional: 0, damaged }
+        nodes.insert(ROOT, Node::new(unknown_state(Kind::Directory, 0o755)));
+        Keydir {
+            nodes,
+            stages: HashMap::new(),
+            dead_stages: HashSet::new(),
+            usage: Usage::default(),
+            next_id: ROOT + 1,
+            next_cookie: 16,
+            provisional: 0,
+            damaged: HashMap::new(),
+        }
     }
 
     pub(super) fn get(&self, id: EntryId) -> Option<&Node> {
@@ -137,8 +163,24 @@ impl Keydir {
         self.stages.get(&stage).map_or(&[], Vec::as_slice)
     }
 
+    /// Forgets a stage that will not be published.
     pub(super) fn drop_stage(&mut self, stage: u64) {
-        self.stages.remove(&stage);
+        if let Some(staged) = self.stages.remove(&stage)
+            && staged.iter().any(|staged| staged.extent.is_none())
+        {
+            self.dead_stages.insert(stage);
+        }
+    }
+
+    /// Whether a hole of this stage counts.
+    pub(super) fn is_published(&self, stage: u64) -> bool {
+        !self.stages.contains_key(&stage) && !self.dead_stages.contains(&stage)
+    }
+
+    /// The segments that hold bytes which are not published yet. They may be read by those who wrote them, and stay.
+    pub(super) fn staged_segments(&self) -> HashSet<u32> {
+        let staged = self.stages.values().flatten();
+        staged.filter_map(|staged| Some(staged.extent?.location.segment)).collect()
     }
 
     /// Holds on to an entry; false if it is not there.
@@ -190,21 +232,27 @@ impl Keydir {
         let old = self.nodes.get(&id).map(|node| node.state.links.clone()).unwrap_or_default();
         old.iter().filter(|link| !state.links.contains(link)).for_each(|link| self.detach(id, link));
         let staged = self.stages.remove(&stage).unwrap_or_default();
+        let usage = &mut self.usage;
         let node = self.nodes.entry(id).or_insert_with(|| Node::new(state.clone()));
         self.provisional -= usize::from(std::mem::take(&mut node.provisional));
         if state.attributes.kind == Kind::Directory && node.directory.is_none() {
             node.directory = Some(Box::default());
         }
-        node.extents.drop_older(state.value_start);
+        node.extents.drop_older(state.value_start, usage);
         for Staged { offset, len, extent, .. } in staged.into_iter().filter(|staged| staged.entry == id) {
             match extent {
-                Some(extent) => node.extents.insert(offset..offset + len, extent),
-                None => node.extents.remove(offset..offset + len),
+                Some(extent) => node.extents.insert(offset..offset + len, extent, usage),
+                None => node.extents.remove(offset..offset + len, usage),
             }
         }
         if let Some((skip, len)) = inline {
-            node.extents.insert(0..u64::from(len), Extent { location: at, body_len, skip, sequence });
+            node.extents.insert(0..u64::from(len), Extent { location: at, body_len, skip, sequence }, usage);
         }
+        let len = crate::log::HEADER_LEN as u64 + u64::from(body_len - inline.map_or(0, |(_, len)| len));
+        if let Some(old) = node.meta.replace(Meta { location: at, sequence, len }) {
+            usage.subtract(old.location.segment, old.len);
+        }
+        usage.add(at.segment, len);
         if stage != 0 || inline.is_some() || state.value_start > node.state.value_start {
             node.value_sequence = sequence;
         }
@@ -213,16 +261,53 @@ impl Keydir {
         links.iter().filter(|link| !old.contains(link)).for_each(|link| self.attach(id, link));
     }
 
-    /// Applies a data record: its bytes are staged until a node record publishes them.
+    /// Applies a data record: its bytes are staged until a node record publishes them. Those of stage 0 were published
+    /// when a merge moved them.
     pub(super) fn apply_data(&mut self, entry: EntryId, stage: u64, offset: u64, len: u64, mut extent: Extent) {
         extent.skip = DATA_PREFIX as u32;
         self.next_id = self.next_id.max(entry + 1);
-        self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: Some(extent) });
+        if stage != 0 {
+            self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: Some(extent) });
+            return;
+        }
+        let usage = &mut self.usage;
+        let node = self.nodes.entry(entry).or_insert_with(|| Node::new(unknown_state(Kind::File, 0o600)));
+        if extent.sequence >= node.state.value_start {
+            node.extents.insert(offset..offset + len, extent, usage);
+        }
     }
 
-    /// Applies a hole record.
+    /// Applies a hole record, as a data record.
     pub(super) fn apply_hole(&mut self, entry: EntryId, stage: u64, offset: u64, len: u64) {
-        self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: None });
+        if stage != 0 {
+            self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: None });
+        } else if let Some(node) = self.nodes.get_mut(&entry) {
+            node.extents.remove(offset..offset + len, &mut self.usage);
+        }
+    }
+
+    /// Notes that a merge has moved an entry's node record, unless that is outdated.
+    pub(super) fn move_meta(&mut self, id: EntryId, sequence: u64, location: Location, len: u64) {
+        if let Some(node) = self.nodes.get_mut(&id)
+            && let Some(old) = node.meta.filter(|meta| meta.sequence == sequence)
+        {
+            node.meta = Some(Meta { location, sequence, len });
+            self.usage.subtract(old.location.segment, old.len);
+            self.usage.add(location.segment, len);
+        }
+    }
+
+    /// Notes that a merge has moved the bytes of a value that are within `range` and from the record at `from`, as far
+    /// as they are still there. `to` is where the range's first byte is now.
+    pub(super) fn move_extent(&mut self, id: EntryId, range: Range<u64>, from: Location, to: Extent) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        for (place, extent) in node.extents.of_record(range.clone(), to.sequence) {
+            if extent.location == from {
+                let mut moved = to;
+                moved.advance(place.start - range.start);
+                node.extents.insert(place, moved, &mut self.usage);
+            }
+        }
     }
 
     /// Applies a tombstone: the entry has no name any more.
@@ -249,13 +334,14 @@ impl Keydir {
     /// After recovery: drops what no record published, and hangs directories whose own record is lost, but not their
     /// children's, below the root. Returns the names given to those.
     pub(super) fn finish_recovery(&mut self) -> Vec<String> {
-        self.stages.clear();
+        let open: Vec<u64> = self.stages.keys().copied().collect();
+        open.into_iter().for_each(|stage| self.drop_stage(stage));
         let lost = |(id, node): (&EntryId, &Node)| (*id != ROOT && node.state.links.is_empty()).then_some(*id);
         let lost: Vec<EntryId> = self.nodes.iter().filter_map(lost).collect();
         let mut names = Vec::new();
         for id in lost {
             if self.get(id).and_then(|node| node.directory.as_ref()).is_none_or(|directory| directory.len() == 0) {
-                self.nodes.remove(&id);
+                self.remove_node(id);
                 continue;
             }
             let name = format!("lost+found.{id}");
@@ -276,7 +362,7 @@ impl Keydir {
             self.displace(occupant, link);
         }
         let is_directory = self.get(id).is_some_and(Node::is_directory);
-        let parent = self.nodes.entry(link.parent).or_insert_with(|| Node::new(directory_state(0o700)));
+        let parent = self.nodes.entry(link.parent).or_insert_with(|| Node::new(unknown_state(Kind::Directory, 0o700)));
         let directory = parent.directory.get_or_insert_default();
         directory.insert(&link.name, link.cookie, id);
         directory.subdirectories += u32::from(is_directory);
@@ -307,15 +393,23 @@ impl Keydir {
     pub(super) fn drop_if_orphan(&mut self, id: EntryId) {
         let orphan = |node: &Node| node.state.links.is_empty() && node.pins.load(Ordering::Relaxed) == 0;
         if id != ROOT && self.get(id).is_some_and(orphan) {
-            self.nodes.remove(&id);
+            self.remove_node(id);
+        }
+    }
+
+    fn remove_node(&mut self, id: EntryId) {
+        if let Some(mut node) = self.nodes.remove(&id) {
+            node.extents.drop_older(u64::MAX, &mut self.usage);
+            if let Some(meta) = node.meta {
+                self.usage.subtract(meta.location.segment, meta.len);
+            }
         }
     }
 }
 
-/// A directory of which nothing is known.
-fn directory_state(mode: u16) -> NodeState {
+/// An entry of which nothing is known yet.
+fn unknown_state(kind: Kind, mode: u16) -> NodeState {
     let time = Time::default();
-    let attributes =
-        Attributes { kind: Kind::Directory, mode, uid: 0, gid: 0, rdev: 0, atime: time, mtime: time, ctime: time };
+    let attributes = Attributes { kind, mode, uid: 0, gid: 0, rdev: 0, atime: time, mtime: time, ctime: time };
     NodeState { attributes, size: 0, links: Vec::new(), xattrs: Vec::new(), target: Box::default(), value_start: 0 }
 }

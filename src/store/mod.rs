@@ -1,8 +1,9 @@
 //! The Bitcask: keydir, transactions, group commit, recovery.
 //!
 //! Locks, in the order in which they are taken: the log's writer (a [`Transaction`] holds it from beginning to end, so
-//! there is one at a time), then the keydir. Only the holder of the first changes the keydir, so what a transaction
-//! has read stays true until it commits. No lock is held while the medium syncs.
+//! there is one at a time), then the keydir. Only the holder of the first changes what the keydir says, so what a
+//! transaction has read stays true until it commits; a merge changes where in the log it is. No lock is held while the
+//! medium syncs.
 
 mod attributes;
 mod directory;
@@ -10,6 +11,7 @@ mod error;
 mod extents;
 mod group_commit;
 mod keydir;
+mod merge;
 mod namespace;
 mod options;
 mod paths;
@@ -18,6 +20,7 @@ mod record;
 mod recovery;
 mod reserve;
 mod transaction;
+mod usage;
 mod value;
 mod xattrs;
 
@@ -34,6 +37,7 @@ pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 pub use error::Error;
 pub use extents::Extent;
 pub use group_commit::Callback;
+pub use merge::MergeStatistics;
 pub use namespace::{RenameMode, Unlink, check_name};
 pub use options::{Clock, Options};
 pub use paths::{Batch, Listed};
@@ -59,6 +63,7 @@ pub struct Store {
     log: Arc<Log>,
     keydir: RwLock<Keydir>,
     reserve: Reserve,
+    merger: merge::Merger,
     options: Options,
     report: RecoveryReport,
     /// The kernel lock; absent only where a reader found no lock file.
@@ -84,6 +89,10 @@ pub struct Info {
     pub segments: u64,
     /// Bytes in them.
     pub log_bytes: u64,
+    /// Bytes in them that are live: what a merge would have to copy.
+    pub live_bytes: u64,
+    /// Merges since the store was opened.
+    pub merges: u64,
     /// The highest sequence number that was given out.
     pub written: u64,
     /// The highest sequence number that is known to be on the medium.
@@ -154,7 +163,8 @@ impl Store {
         let total = medium.space().map_or(0, |space| space.total);
         let reserve = Reserve::new((2 * u64::from(options.segment_size)).min(total / 20));
         let keydir = RwLock::new(keydir);
-        let store = Store { commits, log, keydir, reserve, options, report, _lock: lock };
+        let store =
+            Store { commits, log, keydir, reserve, merger: merge::Merger::default(), options, report, _lock: lock };
         if store.log.written() == 0 && !store.options.read_only {
             store.found()?;
         }
@@ -222,12 +232,18 @@ impl Store {
     /// If the medium does not tell its free space.
     pub fn info(&self) -> Result<Info, Error> {
         let (segments, log_bytes) = self.log.size();
+        let (keys, live_bytes) = {
+            let keydir = self.keydir.read();
+            (keydir.len() as u64, keydir.usage.total())
+        };
         Ok(Info {
             id: self.log.id(),
             epoch: self.log.epoch(),
-            keys: self.keydir.read().len() as u64,
+            keys,
             segments: segments as u64,
             log_bytes,
+            live_bytes,
+            merges: self.merge_statistics().merges,
             written: self.log.written(),
             durable: self.log.durable(),
             failure: self.log.failure().map(str::to_owned),

@@ -26,7 +26,8 @@ pub struct RecoveryReport {
 pub(super) struct Findings {
     /// Entries of which a record is damaged.
     damaged: Vec<EntryId>,
-    last_sequence: u64,
+    /// Unreadable stretches met so far.
+    unreadable: u32,
     /// The last record that is missing altogether: nobody knows any more whose it was.
     lost: u64,
 }
@@ -34,10 +35,14 @@ pub(super) struct Findings {
 /// Applies one record to the keydir. A body that makes no sense although its checksum holds is noted as damage.
 pub(super) fn apply(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findings) {
     let header = visit.header;
-    if header.sequence > findings.last_sequence + 1 {
+    if visit.unreadable > findings.unreadable {
+        findings.unreadable = visit.unreadable;
         findings.lost = header.sequence - 1;
     }
-    findings.last_sequence = header.sequence;
+    if visit.unreadable > findings.unreadable {
+        findings.unreadable = visit.unreadable;
+        findings.lost = header.sequence - 1;
+    }
     let stage = apply_body(keydir, visit, findings);
     // A missing record among those of a value may be a piece of it, and would read as a hole.
     if stage.is_none_or(|stage| stage != 0 && stage <= findings.lost) {
@@ -58,7 +63,8 @@ fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findings) -
             // It speaks of a value that another record should have brought: that one is lost, whoever's it was.
             let known = keydir.get(entry).map_or(0, |node| node.state.value_start);
             let start = node.state.value_start;
-            if start > known && start < sequence && stage == 0 && node.inline.is_none() && node.state.size > 0 {
+            let lost = start > known && start <= findings.lost;
+            if lost && start < sequence && stage == 0 && node.inline.is_none() && node.state.size > 0 {
                 keydir.apply_damage(entry, start);
                 findings.damaged.push(entry);
             }

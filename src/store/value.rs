@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::Store;
 use super::attributes::EntryId;
 use super::error::Error;
 use super::extents::Extent;
 use super::record::MAX_EXTENT;
+use super::{Store, merge};
 
 /// A change of a value. `size` is the value's length after it.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,16 @@ impl Store {
     /// # Errors
     /// [`Error::DamagedKey`] if the bytes are not those that were written; [`Error::Stale`] if the entry is gone.
     pub fn read(&self, id: EntryId, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            match self.read_once(id, offset, buffer) {
+                // The keydir knows by now where to.
+                Err(error) if merge::is_moved(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn read_once(&self, id: EntryId, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         let (size, extents) = {
             let keydir = self.keydir.read();
             let node = keydir.get(id).ok_or(Error::Stale)?;
@@ -91,10 +101,10 @@ impl Store {
     }
 
     fn read_into(&self, id: EntryId, extent: &Extent, out: &mut [u8]) -> Result<(), Error> {
-        let body = self
-            .log
-            .read(extent.location, extent.body_len, extent.sequence)
-            .map_err(|error| self.damaged(id, error))?;
+        let body = self.log.read(extent.location, extent.body_len, extent.sequence).map_err(|error| match error {
+            crate::log::Error::Moved => Error::Log(error),
+            error => self.damaged(id, error),
+        })?;
         let start = extent.skip as usize;
         match body.get(start..start + out.len()) {
             Some(bytes) => out.copy_from_slice(bytes),

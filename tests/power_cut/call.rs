@@ -48,6 +48,10 @@ pub(crate) enum Call {
     Release {
         slot: Slot,
     },
+    /// Merges whatever is worth it, or just these segments.
+    Merge {
+        run: Option<(usize, usize)>,
+    },
     Truncate {
         path: String,
         size: u64,

@@ -142,6 +142,13 @@ impl Driver {
                 fs.write(id, handle, *offset, &bytes, false)?;
                 None
             }
+            Call::Merge { run } => {
+                match *run {
+                    Some((first, count)) => fs.store().merge_run(first, count).map(drop)?,
+                    None => fs.store().compact()?,
+                }
+                None
+            }
             Call::Read { slot } => {
                 self.read = fs.read(self.slot(*slot)?.0, 0, 1 << 20)?;
                 None

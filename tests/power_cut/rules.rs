@@ -37,6 +37,7 @@ impl Model {
                 staged.bytes[start..end].copy_from_slice(&stamped(*stamp, *offset, *len));
                 Some(false)
             }
+            Call::Merge { .. } => Some(false),
             Call::Read { slot } => self.slots[*slot].as_ref().map(|_| false),
             Call::Punch { slot, offset, len } => {
                 let id = self.write_through(*slot)?;

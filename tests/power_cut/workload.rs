@@ -87,6 +87,10 @@ impl Choice<'_> {
                 let count = self.random.random_range(1..5);
                 Call::Batch((0..count).map(|_| self.change()).collect())
             }
+            97..100 => {
+                let run = (self.random.random_range(0..8), self.random.random_range(1..4));
+                Call::Merge { run: self.random.random_bool(0.6).then_some(run) }
+            }
             _ => return None,
         })
     }

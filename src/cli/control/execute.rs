@@ -39,6 +39,10 @@ pub(in crate::cli) fn execute(
             let stat = stat.ok_or_else(|| failed(key, Error::NotFound))?;
             Reply::Entries(vec![entry(store, Listed { key: key.clone(), stat })])
         }
+        Request::Compact => {
+            store.compact()?;
+            Reply::Done
+        }
         Request::Info => Reply::Info(Box::new(info(store)?)),
     })
 }
@@ -134,6 +138,8 @@ fn info(store: &Store) -> Result<StoreInfo, Failure> {
         keys: info.keys,
         segments: info.segments,
         log_bytes: info.log_bytes,
+        live_bytes: info.live_bytes,
+        merges: info.merges,
         free_bytes: info.space.available,
         sequence: info.written,
         durable_sequence: info.durable,

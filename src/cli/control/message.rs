@@ -22,6 +22,8 @@ pub(in crate::cli) enum Request {
     Stat { key: Vec<u8> },
     /// What the store says of itself.
     Info,
+    /// Merge until little is dead.
+    Compact,
 }
 
 impl Request {
@@ -33,7 +35,7 @@ impl Request {
             // The root has a stat too.
             Request::Stat { key } if key.is_empty() => vec![],
             Request::Stat { key } => vec![key],
-            Request::List { .. } | Request::Info => vec![],
+            Request::List { .. } | Request::Info | Request::Compact => vec![],
         };
         for key in keys {
             let names = key.split(|&byte| byte == b'/').map(check_name);
@@ -119,6 +121,10 @@ pub(in crate::cli) struct StoreInfo {
     pub(in crate::cli) keys: u64,
     pub(in crate::cli) segments: u64,
     pub(in crate::cli) log_bytes: u64,
+    /// Bytes of these that a merge would have to copy.
+    pub(in crate::cli) live_bytes: u64,
+    /// Merges since the store was opened.
+    pub(in crate::cli) merges: u64,
     pub(in crate::cli) free_bytes: u64,
     pub(in crate::cli) sequence: u64,
     pub(in crate::cli) durable_sequence: u64,

@@ -26,10 +26,7 @@ pub(super) struct SimFile {
 
 impl fmt::Debug for SimFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimFile")
-            .field("path", &self.path)
-            .field("write", &self.write)
-            .finish_non_exhaustive()
+        f.debug_struct("SimFile").field("path", &self.path).field("write", &self.write).finish_non_exhaustive()
     }
 }
 

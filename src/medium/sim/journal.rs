@@ -95,11 +95,7 @@ pub(super) struct Journal<T: Replay> {
 impl<T: Replay> Journal<T> {
     /// A state that is all on the medium.
     pub(super) fn durable(state: T) -> Journal<T> {
-        Journal {
-            base: state.clone(),
-            now: state,
-            changes: Vec::new(),
-        }
+        Journal { base: state.clone(), now: state, changes: Vec::new() }
     }
 
     /// The state as a running process sees it.

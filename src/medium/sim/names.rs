@@ -37,11 +37,7 @@ pub(super) enum NameChange {
     /// A name taken away from `node`.
     Remove { name: String, node: Node },
     /// `node` renamed within the directory, whatever stood at the target.
-    Rename {
-        from: String,
-        to: String,
-        node: Node,
-    },
+    Rename { from: String, to: String, node: Node },
 }
 
 impl Replay for Names {

@@ -160,10 +160,7 @@ impl Tree {
             let rename = NameChange::Rename { from, to, node };
             self.dir_mut(to_dir)?.change(rename);
         } else {
-            let (arrive, leave) = (
-                NameChange::Replace { name: to, node },
-                NameChange::Remove { name: from, node },
-            );
+            let (arrive, leave) = (NameChange::Replace { name: to, node }, NameChange::Remove { name: from, node });
             self.dir_mut(to_dir)?.change(arrive);
             self.dir_mut(from_dir)?.change(leave);
         }

@@ -21,10 +21,7 @@ fn what_a_failed_sync_lost_no_later_sync_writes() {
         let found = images_of_a(&disk).into_iter().flatten();
         assert!(found.map(|a| a[4..].to_vec()).all(|tail| tail == b"kept"));
         let whole = |a: Option<Vec<u8>>| a.as_deref() == Some(b"lostkept");
-        assert!(
-            images_of_a(&disk).into_iter().any(whole),
-            "nothing is known"
-        );
+        assert!(images_of_a(&disk).into_iter().any(whole), "nothing is known");
     }
 }
 
@@ -131,11 +128,7 @@ fn after_a_power_cut_nothing_works() {
     drop(held);
     assert_eq!(disk.operations(), 2);
     let images = disk.power_cut_images(0, 2);
-    assert_eq!(
-        images[0].file("a").unwrap(),
-        b"old",
-        "the sync did not happen"
-    );
+    assert_eq!(images[0].file("a").unwrap(), b"old", "the sync did not happen");
     assert_eq!(images[1].file("a").unwrap(), b"new", "but nor did it fail");
 }
 
@@ -187,10 +180,7 @@ fn a_full_disk_takes_what_fits() {
     disk.remove("b").unwrap();
     assert_eq!(disk.space().unwrap().free, 4);
     file.set_len(9).unwrap();
-    assert_eq!(
-        file.write_at(b"xyz", 20).map_err(|e| e.raw_os_error()),
-        Err(Some(libc::ENOSPC))
-    );
+    assert_eq!(file.write_at(b"xyz", 20).map_err(|e| e.raw_os_error()), Err(Some(libc::ENOSPC)));
     disk.set_capacity(Some(3));
     assert_eq!(disk.space().unwrap().free, 0);
     disk.set_capacity(None);

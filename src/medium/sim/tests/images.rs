@@ -20,11 +20,7 @@ fn synced_bytes_are_kept() {
     let (disk, file) = disk_with(b"old");
     file.write_all_at(b"newer", 0).unwrap();
     file.sync().unwrap();
-    assert!(
-        images_of_a(&disk)
-            .iter()
-            .all(|a| a.as_deref() == Some(b"newer"))
-    );
+    assert!(images_of_a(&disk).iter().all(|a| a.as_deref() == Some(b"newer")));
     file.set_len(2).unwrap();
     let found: BTreeSet<_> = images_of_a(&disk).into_iter().flatten().collect();
     assert_eq!(found, BTreeSet::from([b"newer".to_vec(), b"ne".to_vec()]));
@@ -99,15 +95,9 @@ fn writes_are_torn_by_sector_and_by_byte() {
         assert!(a[..300].iter().all(|byte| *byte == 1));
         assert!(a[300..1000].iter().all(|byte| matches!(byte, 1 | 2)));
         assert!(a[1000..].iter().all(|byte| matches!(byte, 0 | 2)));
-        let edges: Vec<_> = (301..a.len())
-            .filter(|at| (a[at - 1] == 2) != (a[*at] == 2))
-            .collect();
+        let edges: Vec<_> = (301..a.len()).filter(|at| (a[at - 1] == 2) != (a[*at] == 2)).collect();
         by_byte += usize::from(edges.iter().any(|at| at % 512 != 0 && *at != 1000));
-        reordered += usize::from(
-            edges
-                .windows(2)
-                .any(|pair| a[pair[0]] != 2 && a[pair[1]] == 2),
-        );
+        reordered += usize::from(edges.windows(2).any(|pair| a[pair[0]] != 2 && a[pair[1]] == 2));
         zeros += usize::from(a.contains(&0));
     }
     assert!(lens.len() > 10 && by_byte > 10 && reordered > 10 && zeros > 10);
@@ -130,8 +120,7 @@ fn a_write_that_survives_an_earlier_one_leaves_zeros_before_it() {
 fn images_come_from_the_seed_alone() {
     let (disk, file) = disk_with(&[1; 3000]);
     for offset in 0..20 {
-        file.write_all_at(&[offset; 700], u64::from(offset) * 500)
-            .unwrap();
+        file.write_all_at(&[offset; 700], u64::from(offset) * 500).unwrap();
     }
     let draw = |seed, count| -> Vec<_> {
         let images = disk.power_cut_images(seed, count);
@@ -214,10 +203,6 @@ fn damage_is_on_the_medium() {
     assert_eq!(images[0].file("a").unwrap(), b"acb");
     assert_eq!(images[1].file("a").unwrap(), b"aCb");
     file.sync().unwrap();
-    assert!(
-        images_of_a(&disk)
-            .iter()
-            .all(|a| a.as_deref() == Some(b"aCb"))
-    );
+    assert!(images_of_a(&disk).iter().all(|a| a.as_deref() == Some(b"aCb")));
     assert_eq!(disk.operations(), 2);
 }

@@ -1,0 +1,231 @@
+//! What a merge needs of the log: the sealed segments in order, all records of one, and a writer for their heirs.
+//!
+//! A merge takes sealed segments that are neighbours in order of sequence numbers, copies what is live of them into new
+//! segments, record by record with its sequence number, and then lets one group of manifest entries name the new ones
+//! and drop the old. So the ranges of sequence numbers of any two sealed segments never overlap, and recovery reads
+//! one segment after the other. A crash before that group leaves files that no manifest names; one after it, files
+//! that no manifest names any more.
+
+use std::sync::Arc;
+
+use super::error::{Context, Error, is_no_space};
+use super::manifest::{Change, Sealed};
+use super::record::{ALIGNMENT, Header, Location};
+use super::scan::Scanner;
+use super::segment::{SEGMENT_HEADER_LEN, Segment};
+use super::{Damage, Log, Visit, files};
+
+/// Bytes written to an output at once.
+const CHUNK: usize = 1 << 20;
+
+/// A sealed segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedSegment {
+    /// Its number.
+    pub id: u32,
+    /// Where its records end, in bytes.
+    pub end: u64,
+    /// The range of sequence numbers that it holds.
+    pub first_sequence: u64,
+    /// The end of that range, included.
+    pub last_sequence: u64,
+}
+
+impl Log {
+    /// The sealed segments in order of sequence numbers. The newest is left out: its highest number must stay known.
+    pub fn sealed(&self) -> Vec<SealedSegment> {
+        let manifest = self.manifest.lock();
+        let sealed = manifest.segments.iter().filter_map(|(&id, sealed)| {
+            let Sealed { end, first_sequence, last_sequence } = (*sealed)?;
+            Some(SealedSegment { id, end, first_sequence, last_sequence })
+        });
+        let mut sealed: Vec<SealedSegment> = sealed.collect();
+        sealed.sort_by_key(|segment| (segment.first_sequence, segment.last_sequence));
+        sealed.pop();
+        sealed
+    }
+
+    /// Shows every record of a sealed segment, verified. Stops at the first damage and says where it is.
+    ///
+    /// # Errors
+    /// Those of the medium, and of `visit`.
+    pub fn visit_sealed<E: From<Error>>(
+        &self,
+        segment: &SealedSegment,
+        visit: &mut dyn FnMut(Visit<'_>) -> Result<(), E>,
+    ) -> Result<Option<Damage>, E> {
+        let open = self.segments.read().get(&segment.id).cloned();
+        let Some(open) = open else { return Err(Error::Moved.into()) };
+        let context = || format!("reading segment {}", segment.id);
+        let mut scanner = Scanner::new(&open, Some(segment.end)).context(context)?;
+        let mut offset = scanner.start();
+        while offset < segment.end {
+            match scanner.record_at(offset).context(context)? {
+                Some(found) if found.body.is_some() => {
+                    offset += found.header.record_len();
+                    visit(Visit { header: &found.header, location: found.location, body: found.body, unreadable: 0 })?;
+                }
+                _ => {
+                    let location = Location { segment: segment.id, offset: u32::try_from(offset).unwrap_or(u32::MAX) };
+                    return Ok(Some(Damage { location, len: segment.end - offset }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Begins the output of a merge.
+    pub fn merge_writer(&self) -> MergeWriter<'_> {
+        MergeWriter { log: self, outputs: Vec::new(), buffer: Vec::new() }
+    }
+
+    /// Takes segments away that the manifest names no more. Whoever still reads one goes on; whoever comes later is
+    /// told that its records were moved.
+    pub fn drop_segments(&self, ids: &[u32]) {
+        for id in ids {
+            self.segments.write().remove(id);
+            if let Err(error) = self.medium.remove(&files::segment(*id)) {
+                log::warn!("segment {id} is merged, but its file stays: {error}");
+            }
+        }
+    }
+}
+
+/// One output of a merge.
+#[derive(Debug)]
+struct Output {
+    segment: Arc<Segment>,
+    end: u64,
+    first_sequence: u64,
+    last_sequence: u64,
+}
+
+/// Writes the output of a merge.
+#[derive(Debug)]
+pub struct MergeWriter<'a> {
+    log: &'a Log,
+    outputs: Vec<Output>,
+    /// What is not written yet of the last output.
+    buffer: Vec<u8>,
+}
+
+impl MergeWriter<'_> {
+    /// Appends a record under the sequence number that it has. Records come in order of these.
+    ///
+    /// # Errors
+    /// Those of the medium. The merge is then to be [given up](MergeWriter::give_up).
+    pub fn append(&mut self, kind: u8, entry: u64, sequence: u64, body: &[&[u8]]) -> Result<Location, Error> {
+        let body_len: usize = body.iter().map(|piece| piece.len()).sum();
+        let record_len = super::record::record_len(body_len);
+        let limit = u64::from(self.log.options.segment_size);
+        if self
+            .outputs
+            .last()
+            .is_none_or(|output| output.end > u64::from(SEGMENT_HEADER_LEN) && output.end + record_len > limit)
+        {
+            self.flush()?;
+            self.open(sequence)?;
+        }
+        let Some(output) = self.outputs.last_mut() else { return Err(Error::NoSpace) };
+        let offset = u32::try_from(output.end).map_err(|_| Error::TooLarge(output.end))?;
+        let mut body_crc = crc32fast::Hasher::new();
+        body.iter().for_each(|piece| body_crc.update(piece));
+        let header = Header {
+            kind,
+            last: true,
+            body_len: u32::try_from(body_len).map_err(|_| Error::TooLarge(body_len as u64))?,
+            body_crc: body_crc.finalize(),
+            sequence,
+            entry,
+            durable: sequence,
+        };
+        header.encode(output.segment.seed, offset, &mut self.buffer);
+        body.iter().for_each(|piece| self.buffer.extend_from_slice(piece));
+        self.buffer.resize(self.buffer.len().next_multiple_of(ALIGNMENT), 0);
+        output.end += record_len;
+        output.last_sequence = sequence;
+        let location = Location { segment: output.segment.id, offset };
+        if self.buffer.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(location)
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.outputs.iter().map(|output| output.end).sum()
+    }
+
+    /// Makes the outputs durable and puts them in the place of `inputs`, the segments between the sequence numbers
+    /// that those hold. Everything that made a record of theirs dead must be durable before. Returns the outputs.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] and others before the manifest is written; a failure of that is final.
+    pub fn install(mut self, inputs: &[SealedSegment]) -> Result<Vec<u32>, Error> {
+        let synced = self.flush().and_then(|()| {
+            for output in &self.outputs {
+                output.segment.file.sync().context(|| "fsync of a merge's output".into())?;
+            }
+            self.log.medium.sync_dir(files::SEGMENTS).context(|| "fsync of the segments' directory".into())
+        });
+        if let Err(error) = synced {
+            self.give_up();
+            return Err(error);
+        }
+        let mut changes: Vec<Change> = inputs.iter().map(|input| Change::Remove { segment: input.id }).collect();
+        for output in &self.outputs {
+            output.segment.close(output.end);
+            let Output { end, first_sequence, last_sequence, .. } = *output;
+            changes.push(Change::Seal { segment: output.segment.id, end, first_sequence, last_sequence });
+        }
+        let mut manifest = self.log.manifest.lock();
+        if let Err(error) = manifest.append_all(&changes) {
+            drop(manifest);
+            // Half of the group may be there: without its end it does not count.
+            let full = is_no_space(&error);
+            let failed = if full { Error::NoSpace } else { self.log.fail("writing the manifest", &error) };
+            self.give_up();
+            return Err(failed);
+        }
+        {
+            let mut segments = self.log.segments.write();
+            for output in &self.outputs {
+                segments.insert(output.segment.id, Arc::clone(&output.segment));
+            }
+        }
+        manifest.sync().map_err(|error| self.log.fail("fsync of the manifest", &error))?;
+        Ok(self.outputs.iter().map(|output| output.segment.id).collect())
+    }
+
+    /// Removes the outputs.
+    pub fn give_up(self) {
+        for output in self.outputs {
+            // What cannot be removed is in no manifest, and so does not exist.
+            let _ = self.log.medium.remove(&files::segment(output.segment.id));
+        }
+    }
+
+    fn open(&mut self, sequence: u64) -> Result<(), Error> {
+        self.log.check()?;
+        let id = self.log.writer.lock().take_segment_number();
+        let epoch = self.log.epoch();
+        let segment = Segment::create(&*self.log.medium, id, epoch, self.log.id)
+            .context(|| "creating a merge's output".into())?;
+        self.outputs.push(Output {
+            segment: Arc::new(segment),
+            end: u64::from(SEGMENT_HEADER_LEN),
+            first_sequence: sequence,
+            last_sequence: sequence,
+        });
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        if let Some(output) = self.outputs.last() {
+            let offset = output.end - self.buffer.len() as u64;
+            output.segment.file.write_all_at(&self.buffer, offset).context(|| "writing a merge's output".into())?;
+        }
+        self.buffer.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Copying what is live of a segment.
+
+use std::ops::Range;
+
+use crate::log::{HEADER_LEN, Header, Location, MergeWriter, SealedSegment, Visit};
+use crate::store::extents::Extent;
+use crate::store::keydir::Keydir;
+use crate::store::range_map::Piece;
+use crate::store::record::{self, DATA_PREFIX, NodeRecord};
+use crate::store::{EntryId, Error, Store};
+
+/// Changes applied to the keydir under one lock.
+const CHUNK: usize = 1000;
+
+/// Where something is now.
+enum Move {
+    Meta { id: EntryId, sequence: u64, to: Location, len: u64 },
+    Extent { id: EntryId, range: Range<u64>, from: Location, to: Extent },
+}
+
+/// Copies live records and remembers where they went.
+pub(super) struct Copier<'a> {
+    store: &'a Store,
+    writer: MergeWriter<'a>,
+    /// Nothing older than the run is left.
+    oldest: bool,
+    moves: Vec<Move>,
+}
+
+impl<'a> Copier<'a> {
+    pub(super) fn new(store: &'a Store, oldest: bool) -> Copier<'a> {
+        Copier { store, writer: store.log.merge_writer(), oldest, moves: Vec::new() }
+    }
+
+    /// Copies a record, as far as it is live.
+    pub(super) fn record(&mut self, visit: &Visit<'_>) -> Result<(), Error> {
+        let body = visit.body.unwrap_or_default();
+        match visit.header.kind {
+            record::NODE => self.node(visit.header, visit.location, body),
+            record::DATA => self.data(visit.header, visit.location, body),
+            record::HOLE => self.hole(visit.header, body),
+            record::TOMBSTONE if self.oldest => Ok(()),
+            _ => self.append(visit.header, &[body]).map(drop),
+        }
+    }
+
+    fn node(&mut self, header: &Header, from: Location, body: &[u8]) -> Result<(), Error> {
+        let Some(NodeRecord { state, inline, .. }) = record::decode_node(body) else {
+            return self.append(header, &[body]).map(drop);
+        };
+        let (id, sequence) = (header.entry, header.sequence);
+        let value = inline.map_or(0..0, |(_, len)| 0..u64::from(len));
+        let (is_meta, live) = self.looked_up(id, |keydir| {
+            let node = keydir.get(id)?;
+            // Of a file that is open without a name only the bytes are needed, and not after a crash.
+            let named = id == super::super::ROOT || !node.state.links.is_empty();
+            let is_meta = named && node.meta.is_some_and(|meta| meta.sequence == sequence);
+            Some((is_meta, live_parts(keydir, id, value.clone(), from, sequence)))
+        });
+        // Its stage was published: by now every part of that says so itself.
+        let whole = live.iter().map(|(range, _)| range.end - range.start).sum::<u64>() == value.end && value.end > 0;
+        if is_meta {
+            let front = record::encode_node(&state, 0, whole);
+            let bytes = match inline {
+                Some((skip, len)) if whole => body.get(skip as usize..(skip + len) as usize).unwrap_or_default(),
+                _ => &[],
+            };
+            let to = self.append(header, &[&front, bytes])?;
+            self.moves.push(Move::Meta { id, sequence, to, len: (HEADER_LEN + front.len()) as u64 });
+            if whole {
+                let body_len = (front.len() + bytes.len()) as u32;
+                let extent = Extent { location: to, body_len, skip: front.len() as u32, sequence };
+                self.moves.push(Move::Extent { id, range: value, from, to: extent });
+                return Ok(());
+            }
+        }
+        self.pieces(header, from, body, live)
+    }
+
+    fn data(&mut self, header: &Header, from: Location, body: &[u8]) -> Result<(), Error> {
+        let Some((_, offset, len)) = record::decode_data(body) else {
+            return self.append(header, &[body]).map(drop);
+        };
+        let (id, sequence) = (header.entry, header.sequence);
+        let (_, live) =
+            self.looked_up(id, |keydir| Some((false, live_parts(keydir, id, offset..offset + len, from, sequence))));
+        self.pieces(header, from, body, live)
+    }
+
+    fn hole(&mut self, header: &Header, body: &[u8]) -> Result<(), Error> {
+        let Some((stage, offset, len)) = record::decode_hole(body) else {
+            return self.append(header, &[body]).map(drop);
+        };
+        let counts = {
+            let keydir = self.store.keydir.read();
+            let current = keydir.get(header.entry).is_some_and(|node| header.sequence >= node.state.value_start);
+            current && keydir.is_published(stage)
+        };
+        match counts && !self.oldest {
+            true => self.append(header, &[&record::encode_hole(0, offset, len)]).map(drop),
+            false => Ok(()),
+        }
+    }
+
+    /// Copies parts of a value, each as a data record of its own.
+    fn pieces(
+        &mut self,
+        header: &Header,
+        from: Location,
+        body: &[u8],
+        live: Vec<(Range<u64>, Extent)>,
+    ) -> Result<(), Error> {
+        for (range, extent) in live {
+            let len = (range.end - range.start) as usize;
+            let start = extent.skip as usize;
+            let Some(bytes) = body.get(start..start + len) else { continue };
+            let front = record::encode_data(0, range.start);
+            let location = self.writer.append(record::DATA, header.entry, header.sequence, &[&front, bytes])?;
+            let body_len = (DATA_PREFIX + len) as u32;
+            let to = Extent { location, body_len, skip: DATA_PREFIX as u32, sequence: header.sequence };
+            self.moves.push(Move::Extent { id: header.entry, range, from, to });
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, header: &Header, body: &[&[u8]]) -> Result<Location, Error> {
+        Ok(self.writer.append(header.kind, header.entry, header.sequence, body)?)
+    }
+
+    fn looked_up(
+        &self,
+        _id: EntryId,
+        look: impl FnOnce(&Keydir) -> Option<(bool, Vec<(Range<u64>, Extent)>)>,
+    ) -> (bool, Vec<(Range<u64>, Extent)>) {
+        look(&self.store.keydir.read()).unwrap_or_default()
+    }
+
+    /// Bytes written so far.
+    pub(super) fn written(&self) -> u64 {
+        self.writer.written()
+    }
+
+    /// Removes what was written.
+    pub(super) fn give_up(self) {
+        self.writer.give_up();
+    }
+
+    /// Puts the copies in the place of the originals, first in the manifest, then in the keydir. Returns the outputs.
+    pub(super) fn install(self, run: &[SealedSegment]) -> Result<Vec<u32>, Error> {
+        let outputs = self.writer.install(run)?;
+        for moves in self.moves.chunks(CHUNK) {
+            let mut keydir = self.store.keydir.write();
+            for moved in moves {
+                match moved {
+                    Move::Meta { id, sequence, to, len } => keydir.move_meta(*id, *sequence, *to, *len),
+                    Move::Extent { id, range, from, to } => keydir.move_extent(*id, range.clone(), *from, *to),
+                }
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+/// The parts of a value within `range` that are in the record at `from`, joined where they follow one another.
+fn live_parts(
+    keydir: &Keydir,
+    id: EntryId,
+    range: Range<u64>,
+    from: Location,
+    sequence: u64,
+) -> Vec<(Range<u64>, Extent)> {
+    let Some(node) = keydir.get(id) else { return Vec::new() };
+    let mut parts: Vec<(Range<u64>, Extent)> = Vec::new();
+    for (place, extent) in node.extents.of_record(range, sequence) {
+        if extent.location != from {
+            continue;
+        }
+        if let Some((last, before)) = parts.last_mut() {
+            let mut next = *before;
+            next.advance(last.end - last.start);
+            if last.end == place.start && next == extent {
+                last.end = place.end;
+                continue;
+            }
+        }
+        parts.push((place, extent));
+    }
+    parts
+}
