@@ -39,10 +39,6 @@ pub(super) fn apply(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findi
         findings.unreadable = visit.unreadable;
         findings.lost = header.sequence - 1;
     }
-    if visit.unreadable > findings.unreadable {
-        findings.unreadable = visit.unreadable;
-        findings.lost = header.sequence - 1;
-    }
     let stage = apply_body(keydir, visit, findings);
     // A missing record among those of a value may be a piece of it, and would read as a hole.
     if stage.is_none_or(|stage| stage != 0 && stage <= findings.lost) {

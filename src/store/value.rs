@@ -51,13 +51,16 @@ impl Store {
     /// # Errors
     /// [`Error::DamagedKey`] if the bytes are not those that were written; [`Error::Stale`] if the entry is gone.
     pub fn read(&self, id: EntryId, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        loop {
+        /// Each time a whole merge must have come between two steps of this function.
+        const ATTEMPTS: usize = 100;
+        for _ in 1..ATTEMPTS {
             match self.read_once(id, offset, buffer) {
                 // The keydir knows by now where to.
                 Err(error) if merge::is_moved(&error) => {}
                 result => return result,
             }
         }
+        self.read_once(id, offset, buffer)
     }
 
     fn read_once(&self, id: EntryId, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {

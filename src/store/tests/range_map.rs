@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use crate::log::Location;
 use crate::store::extents::{Extent, Extents};
+use crate::store::usage::Usage;
 use crate::store::{Piece, RangeMap};
 
 /// Offsets in these tests are below this.
@@ -116,6 +117,7 @@ proptest! {
     #[test]
     fn extents_are_what_is_at_each_place(steps in vec((step(), any::<bool>()), 1..40), window in (0..END, 0..END)) {
         let mut extents = Extents::default();
+        let mut usage = Usage::default();
         let mut naive: Naive = vec![None; 2 * END as usize];
         for (sequence, (step, from_the_start)) in (1..).zip(steps) {
             let begin = |from| if from_the_start { 0 } else { from };
@@ -123,17 +125,17 @@ proptest! {
                 Step::Insert(from, to) => {
                     let from = begin(from);
                     let location = Location { segment: 1, offset: 0 };
-                    extents.insert(from..to, Extent { location, body_len: 99, skip: 0, sequence });
+                    extents.insert(from..to, Extent { location, body_len: 99, skip: 0, sequence }, &mut usage);
                     (from..to).for_each(|place| naive[place as usize] = Some((sequence as u32, place - from)));
                 }
                 Step::Remove(from, to) | Step::Grow(from, to) => {
                     let (from, to) = (begin(from), to.max(from));
-                    extents.remove(from..to);
+                    extents.remove(from..to, &mut usage);
                     (from..to).for_each(|place| naive[place as usize] = None);
                 }
                 Step::Retain => {
                     let oldest = sequence.saturating_sub(3);
-                    extents.drop_older(oldest);
+                    extents.drop_older(oldest, &mut usage);
                     naive.iter_mut().for_each(|slot| *slot = slot.filter(|(tag, _)| u64::from(*tag) >= oldest));
                 }
             }
@@ -146,6 +148,7 @@ proptest! {
             }
             prop_assert_eq!(&found, &naive);
             prop_assert_eq!(extents.total(), naive.iter().flatten().count() as u64);
+            prop_assert_eq!(usage.live(1), extents.total());
         }
         let (from, to) = (window.0.min(window.1), window.0.max(window.1));
         for (range, extent) in extents.within(from..to) {
