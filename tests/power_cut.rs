@@ -42,9 +42,9 @@ use model::Model;
 /// The seed of the first round, unless the environment says otherwise.
 const SEED: u64 = 20_250_101;
 /// How many workloads are run.
-const ROUNDS: u64 = 12;
+const ROUNDS: u64 = 100;
 /// How many of them are run with each fault.
-const FAULT_ROUNDS: u64 = 2;
+const FAULT_ROUNDS: u64 = 8;
 
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -60,7 +60,8 @@ fn plan(seed: u64) -> Plan {
         sync: [SyncMode::Close, SyncMode::Always, SyncMode::Interval, SyncMode::Close][one_of([0, 1, 2, 3])],
         durable: true,
     };
-    Plan { seed, setup, calls: 60, images: 4, depth: 1 }
+    let calls = one_of([30, 60, 60, 120]) as u16;
+    Plan { seed, setup, calls, images: 4, depth: 1 }
 }
 
 /// Runs rounds on all processors until they are done or one fails.
