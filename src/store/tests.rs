@@ -5,6 +5,7 @@ mod decoders;
 mod full_disk;
 mod group_commit;
 mod locking;
+mod merge;
 mod names;
 mod paths;
 mod range_map;
