@@ -22,6 +22,8 @@ mod git;
 mod lifecycle;
 #[path = "mount/mapping.rs"]
 mod mapping;
+#[path = "mount/merges.rs"]
+mod merges;
 #[path = "mount/options.rs"]
 mod options;
 #[path = "mount/rsync.rs"]

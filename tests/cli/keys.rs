@@ -110,3 +110,25 @@ fn a_reader_that_goes_away_is_no_crash() {
     assert_eq!(output.stdout, b"xxxxxxxxxx");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
 }
+
+#[test]
+fn compacting_gives_space_back() {
+    let store = tempfile::tempdir().unwrap();
+    let put = ["put".as_ref(), store.path().as_os_str(), "key".as_ref()];
+    let value: Vec<u8> = (0..30_000_000u32).map(|number| (number >> 5) as u8).collect();
+    for _ in 0..8 {
+        printed(caskfs_fed(put, &value));
+    }
+    printed(run(store.path(), "put", &["other", "value"]));
+    let used = || -> u64 {
+        let segments = std::fs::read_dir(store.path().join("segments")).unwrap();
+        segments.map(|segment| segment.unwrap().metadata().unwrap().len()).sum()
+    };
+    let before = used();
+    let said = text(run(store.path(), "compact", &[]));
+    assert!(said.starts_with("the log had ") && said.lines().count() == 1, "{said}");
+    // The newest segments, of 64 MiB each, are left as they are.
+    assert!(before > 240_000_000 && used() < 160_000_000, "{before} bytes before, {} after", used());
+    assert!(printed(run(store.path(), "get", &["key"])) == value);
+    assert_eq!(text(run(store.path(), "get", &["other"])), "value");
+}

@@ -35,7 +35,7 @@ fn mount(store: impl AsRef<OsStr>, mountpoint: impl AsRef<OsStr>) -> Output {
 }
 
 /// Every command on a store, with what each needs besides.
-const COMMANDS: [(&str, &[&str]); 7] = [
+const COMMANDS: [(&str, &[&str]); 8] = [
     ("get", &["key"]),
     ("put", &["key", "new"]),
     ("rm", &["key"]),
@@ -43,6 +43,7 @@ const COMMANDS: [(&str, &[&str]); 7] = [
     ("ls", &[]),
     ("stat", &["key"]),
     ("info", &[]),
+    ("compact", &[]),
 ];
 
 #[track_caller]

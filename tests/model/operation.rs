@@ -28,31 +28,107 @@ pub(crate) enum Target {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    Create { at: Place, mode: u16, write: bool, root: bool },
-    Open { file: u8, write: bool, truncate: bool, root: bool },
-    Write { slot: u8, offset: u64, len: usize, fill: u8, kill: bool },
-    Read { slot: u8, offset: u64, len: usize },
-    Truncate { target: Target, by_handle: bool, size: u64, root: bool },
-    Fallocate { slot: u8, mode: i32, offset: u64, len: u64 },
+    Create {
+        at: Place,
+        mode: u16,
+        write: bool,
+        root: bool,
+    },
+    Open {
+        file: u8,
+        write: bool,
+        truncate: bool,
+        root: bool,
+    },
+    Write {
+        slot: u8,
+        offset: u64,
+        len: usize,
+        fill: u8,
+        kill: bool,
+    },
+    Read {
+        slot: u8,
+        offset: u64,
+        len: usize,
+    },
+    Truncate {
+        target: Target,
+        by_handle: bool,
+        size: u64,
+        root: bool,
+    },
+    Fallocate {
+        slot: u8,
+        mode: i32,
+        offset: u64,
+        len: u64,
+    },
     Flush(u8),
     Fsync(u8),
     Release(u8),
     FsyncDirectory(Place),
-    Chmod { target: Target, mode: u16 },
-    Chown { target: Target, uid: Option<u32>, gid: Option<u32> },
-    Utimens { target: Target, atime: Option<i64>, mtime: Option<i64> },
-    SetXattr { target: Target, name: u8, len: usize, mode: XattrMode },
-    RemoveXattr { target: Target, name: u8 },
-    Mknod { at: Place, kind: Kind },
-    Symlink { at: Place, len: usize },
-    Mkdir { at: Place, mode: u16 },
+    Chmod {
+        target: Target,
+        mode: u16,
+    },
+    Chown {
+        target: Target,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    },
+    Utimens {
+        target: Target,
+        atime: Option<i64>,
+        mtime: Option<i64>,
+    },
+    SetXattr {
+        target: Target,
+        name: u8,
+        len: usize,
+        mode: XattrMode,
+    },
+    RemoveXattr {
+        target: Target,
+        name: u8,
+    },
+    Mknod {
+        at: Place,
+        kind: Kind,
+    },
+    Symlink {
+        at: Place,
+        len: usize,
+    },
+    Mkdir {
+        at: Place,
+        mode: u16,
+    },
     Rmdir(Place),
-    Link { target: Target, at: Place },
+    Link {
+        target: Target,
+        at: Place,
+    },
     Unlink(Place),
-    Rename { from: Place, to: Place, mode: RenameMode },
+    Rename {
+        from: Place,
+        to: Place,
+        mode: RenameMode,
+    },
     Forget,
-    Put { at: Place, below: Option<u8>, len: usize, fill: u8 },
+    Put {
+        at: Place,
+        below: Option<u8>,
+        len: usize,
+        fill: u8,
+    },
     Remove(Place),
+    /// A merge of so many segments from the first on.
+    Merge {
+        first: usize,
+        count: usize,
+    },
+    Compact,
     Reopen,
     Crash,
 }
@@ -77,7 +153,7 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
 }
 
 pub(crate) fn operations() -> impl Strategy<Value = Vec<Operation>> {
-    vec(prop_oneof![6 => files(), 4 => handles(), 3 => attributes(), 4 => names(), 1 => rare()], 1..150)
+    vec(prop_oneof![6 => files(), 4 => handles(), 3 => attributes(), 4 => names(), 2 => rare()], 1..150)
 }
 
 fn place() -> impl Strategy<Value = Place> {
@@ -184,6 +260,8 @@ fn rare() -> impl Strategy<Value = Operation> {
         3 => (prop_oneof![place(), taken()], prop::option::weighted(0.3, 0..5u8), length(), any::<u8>())
             .prop_map(|(at, below, len, fill)| Operation::Put { at, below, len, fill }),
         1 => taken().prop_map(Operation::Remove),
+        3 => (0..12usize, 1..8usize).prop_map(|(first, count)| Operation::Merge { first, count }),
+        1 => Just(Operation::Compact),
         1 => Just(Operation::Reopen),
         2 => Just(Operation::Crash),
     ]

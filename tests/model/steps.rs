@@ -78,6 +78,11 @@ impl World {
             Operation::Forget => self.forget(),
             Operation::Put { at, below, len, fill } => self.put(at, below, &pattern(len, fill)),
             Operation::Remove(at) => self.remove(at),
+            Operation::Merge { first, count } => {
+                let merged = self.filesystem.store().merge_run(first, count);
+                merged.map(drop).map_err(|error| format!("merge: {error}"))
+            }
+            Operation::Compact => self.filesystem.store().compact().map_err(|error| format!("compact: {error}")),
             Operation::Reopen => self.reopen(),
             Operation::Crash => {
                 self.crash();

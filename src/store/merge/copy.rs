@@ -24,12 +24,15 @@ pub(super) struct Copier<'a> {
     writer: MergeWriter<'a>,
     /// Nothing older than the run is left.
     oldest: bool,
+    /// The first sequence number of the run.
+    first_sequence: u64,
     moves: Vec<Move>,
 }
 
 impl<'a> Copier<'a> {
-    pub(super) fn new(store: &'a Store, oldest: bool) -> Copier<'a> {
-        Copier { store, writer: store.log.merge_writer(), oldest, moves: Vec::new() }
+    pub(super) fn new(store: &'a Store, run: &[SealedSegment], oldest: bool) -> Copier<'a> {
+        let first_sequence = run.first().map_or(0, |segment| segment.first_sequence);
+        Copier { store, writer: store.log.merge_writer(), oldest, first_sequence, moves: Vec::new() }
     }
 
     /// Copies a record, as far as it is live.
@@ -45,19 +48,29 @@ impl<'a> Copier<'a> {
     }
 
     fn node(&mut self, header: &Header, from: Location, body: &[u8]) -> Result<(), Error> {
-        let Some(NodeRecord { state, inline, .. }) = record::decode_node(body) else {
+        let Some(NodeRecord { state, stage, inline }) = record::decode_node(body) else {
             return self.append(header, &[body]).map(drop);
         };
         let (id, sequence) = (header.entry, header.sequence);
         let value = inline.map_or(0..0, |(_, len)| 0..u64::from(len));
-        let (is_meta, live) = self.looked_up(id, |keydir| {
+        // What keeps its stage waits for this record to be published at the next start.
+        let publishes = self.kept(stage) != 0;
+        let (is_meta, current, live) = self.looked_up(|keydir| {
             let node = keydir.get(id)?;
             // Of a file that is open without a name only the bytes are needed, and not after a crash.
             let named = id == super::super::ROOT || !node.state.links.is_empty();
             let is_meta = named && node.meta.is_some_and(|meta| meta.sequence == sequence);
-            Some((is_meta, live_parts(keydir, id, value.clone(), from, sequence)))
+            let current = named && node.state.value_start <= sequence;
+            Some((is_meta, current, live_parts(keydir, id, value.clone(), from, sequence)))
         });
-        // Its stage was published: by now every part of that says so itself.
+        if publishes && current {
+            let to = self.append(header, &[body])?;
+            if is_meta {
+                self.moves.push(Move::Meta { id, sequence, to, len: (HEADER_LEN + body.len()) as u64 });
+            }
+            return Ok(());
+        }
+        // Every part of its stage is in the run too, or was merged before, and says itself that it is published.
         let whole = live.iter().map(|(range, _)| range.end - range.start).sum::<u64>() == value.end && value.end > 0;
         if is_meta {
             let front = record::encode_node(&state, 0, whole);
@@ -74,17 +87,16 @@ impl<'a> Copier<'a> {
                 return Ok(());
             }
         }
-        self.pieces(header, from, body, live)
+        self.pieces(header, 0, from, body, live)
     }
 
     fn data(&mut self, header: &Header, from: Location, body: &[u8]) -> Result<(), Error> {
-        let Some((_, offset, len)) = record::decode_data(body) else {
+        let Some((stage, offset, len)) = record::decode_data(body) else {
             return self.append(header, &[body]).map(drop);
         };
         let (id, sequence) = (header.entry, header.sequence);
-        let (_, live) =
-            self.looked_up(id, |keydir| Some((false, live_parts(keydir, id, offset..offset + len, from, sequence))));
-        self.pieces(header, from, body, live)
+        let live = self.looked_up(|keydir| Some(live_parts(keydir, id, offset..offset + len, from, sequence)));
+        self.pieces(header, self.kept(stage), from, body, live)
     }
 
     fn hole(&mut self, header: &Header, body: &[u8]) -> Result<(), Error> {
@@ -97,15 +109,22 @@ impl<'a> Copier<'a> {
             current && keydir.is_published(stage)
         };
         match counts && !self.oldest {
-            true => self.append(header, &[&record::encode_hole(0, offset, len)]).map(drop),
+            true => self.append(header, &[&record::encode_hole(self.kept(stage), offset, len)]).map(drop),
             false => Ok(()),
         }
+    }
+
+    /// The stage of a copy: none, unless a part of the stage may lie before the run. The parts of a stage are published
+    /// in order, and what comes later must not be overwritten by what waits for the node record.
+    fn kept(&self, stage: u64) -> u64 {
+        if stage < self.first_sequence { stage } else { 0 }
     }
 
     /// Copies parts of a value, each as a data record of its own.
     fn pieces(
         &mut self,
         header: &Header,
+        stage: u64,
         from: Location,
         body: &[u8],
         live: Vec<(Range<u64>, Extent)>,
@@ -114,7 +133,7 @@ impl<'a> Copier<'a> {
             let len = (range.end - range.start) as usize;
             let start = extent.skip as usize;
             let Some(bytes) = body.get(start..start + len) else { continue };
-            let front = record::encode_data(0, range.start);
+            let front = record::encode_data(stage, range.start);
             let location = self.writer.append(record::DATA, header.entry, header.sequence, &[&front, bytes])?;
             let body_len = (DATA_PREFIX + len) as u32;
             let to = Extent { location, body_len, skip: DATA_PREFIX as u32, sequence: header.sequence };
@@ -127,11 +146,8 @@ impl<'a> Copier<'a> {
         Ok(self.writer.append(header.kind, header.entry, header.sequence, body)?)
     }
 
-    fn looked_up(
-        &self,
-        _id: EntryId,
-        look: impl FnOnce(&Keydir) -> Option<(bool, Vec<(Range<u64>, Extent)>)>,
-    ) -> (bool, Vec<(Range<u64>, Extent)>) {
+    /// What the keydir says of an entry that may be gone.
+    fn looked_up<R: Default>(&self, look: impl FnOnce(&Keydir) -> Option<R>) -> R {
         look(&self.store.keydir.read()).unwrap_or_default()
     }
 

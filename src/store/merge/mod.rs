@@ -8,7 +8,9 @@
 //!   synced before the manifest is written.
 //! * The keydir changes last, and only where it still points to what was copied.
 //! * A copy of a value's bytes says itself that it is published (stage 0), so that it does not need the node record
-//!   that published it, which may go before it. Only stretches that are still part of the value are copied.
+//!   that published it, which may go before it: but only if the run holds all that came before it in its stage.
+//!   Otherwise it keeps its stage, and the node record is copied as it is. Only stretches that are still part of the
+//!   value are copied.
 //! * A tombstone or a hole may go when nothing older than it can be left: when the merge takes the oldest segments.
 //! * Segments with bytes that are staged and not published are left alone: those who staged them know where they are.
 //! * A segment with a damaged record is never merged: what is behind the damage may yet be wanted.
@@ -110,7 +112,7 @@ impl Store {
     }
 
     fn run_merge(&self, run: &[SealedSegment], oldest: bool, size: u64) -> Result<(), Error> {
-        let mut copier = Copier::new(self, oldest);
+        let mut copier = Copier::new(self, run, oldest);
         for segment in run {
             let damage = self.log.visit_sealed(segment, &mut |visit| copier.record(&visit));
             match damage {
