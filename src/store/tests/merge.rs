@@ -96,7 +96,9 @@ fn a_value_in_pieces_outlives_the_record_that_published_it() {
     turn_over(&store);
     let expected = || [vec![1; 4_096], vec![2; 4_096], vec![1; 300_000 - 8_192]].concat();
     // Each alone, so that a value and what published it part.
-    (0..30).rev().for_each(|segment| drop(store.merge_run(segment, 1).unwrap()));
+    for segment in (0..30).rev() {
+        store.merge_run(segment, 1).unwrap();
+    }
     assert!(store.get("k").unwrap().unwrap() == expected());
     drop(store);
     let store = reopen(&disk);
@@ -119,7 +121,9 @@ fn a_damaged_segment_is_left_alone() {
     let store = reopen(&disk);
     assert!(store.get("bad").is_err());
     store.compact().unwrap();
-    (0..5).for_each(|segment| drop(store.merge_run(segment, 1).unwrap()));
+    for segment in 0..5 {
+        store.merge_run(segment, 1).unwrap();
+    }
     assert_eq!(disk.file(&path).unwrap().len(), bytes.len());
     assert_eq!(store.get("good").unwrap().unwrap(), vec![4; 200]);
 }
