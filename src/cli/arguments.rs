@@ -87,7 +87,8 @@ impl From<Sync> for SyncMode {
     }
 }
 
-/// Unmount, and wait until the daemon has ended. A dead mount is cleared away.
+/// Unmount, and wait until the daemon has ended; of a mount with `--read-only` or `--fsname`, which does not tell where
+/// its daemon is, without waiting. A dead mount is cleared away.
 #[derive(Debug, Args)]
 pub(super) struct UmountArguments {
     /// Where the store is mounted.

@@ -58,6 +58,12 @@ impl Node {
         self.directory.is_some()
     }
 
+    /// Whether there are bytes for the whole of a value of this size, none of them older than `start`.
+    pub(super) fn has_all(&self, start: u64, size: u64) -> bool {
+        let young = self.extents.within(0..size).into_iter().filter(|(_, extent)| extent.sequence >= start);
+        young.map(|(range, _)| range.end - range.start).sum::<u64>() == size
+    }
+
     pub(super) fn stat(&self, id: EntryId) -> Stat {
         let state = &self.state;
         let (size, links) = match &self.directory {

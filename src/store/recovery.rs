@@ -56,11 +56,12 @@ fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findings) -
         record::NODE => {
             let node = record::decode_node(visit.body?)?;
             let stage = node.stage;
-            // It speaks of a value that another record should have brought: that one is lost, whoever's it was.
-            let known = keydir.get(entry).map_or(0, |node| node.state.value_start);
-            let start = node.state.value_start;
-            let lost = start > known && start <= findings.lost;
-            if lost && start < sequence && stage == 0 && node.inline.is_none() && node.state.size > 0 {
+            // It speaks of a value that another record should have brought: that one is lost, whoever's it was. (A merge
+            // takes such a record away, but leaves the bytes.)
+            let (start, size) = (node.state.value_start, node.state.size);
+            let elsewhere = size > 0 && start < sequence && stage == 0 && node.inline.is_none();
+            let lost = elsewhere && start <= findings.lost;
+            if lost && keydir.get(entry).is_none_or(|old| old.state.value_start < start && !old.has_all(start, size)) {
                 keydir.apply_damage(entry, start);
                 findings.damaged.push(entry);
             }

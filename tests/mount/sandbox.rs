@@ -206,22 +206,21 @@ impl Drop for Sandbox {
         if std::thread::panicking() {
             eprintln!("the daemon's log:\n{}", self.log());
         }
-        let daemons = self.daemons();
-        for _ in 0..8 {
-            if !self.is_mounted() {
-                break;
-            }
-            let mut unmount = if is_root() { Command::new("umount") } else { Command::new("fusermount3") };
-            let _ =
-                unmount.args(if is_root() { ["-l"].as_slice() } else { &["-u", "-z"] }).arg(self.mountpoint()).output();
-        }
-        // A daemon whose mount is gone ends by itself, unless a test left files open.
-        for daemon in daemons {
+        // Before the unmount, which would wait for a daemon that hangs.
+        for daemon in self.daemons() {
             let _ = kill(daemon, Signal::SIGKILL);
         }
         let deadline = Instant::now() + PATIENCE;
         while !self.daemons().is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
+        }
+        for _ in 0..8 {
+            if !self.is_mounted() {
+                break;
+            }
+            let mut unmount = if is_root() { Command::new("umount") } else { Command::new("fusermount3") };
+            unmount.args(if is_root() { ["-l"].as_slice() } else { &["-u", "-z"] });
+            let _ = unmount.arg(self.mountpoint()).output();
         }
     }
 }

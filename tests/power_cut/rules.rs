@@ -166,6 +166,8 @@ impl Model {
                 None => Some(()),
                 Some(TOP) => None,
                 Some(id) if self.is_directory(id) && !self.is_empty(id) => None,
+                // Whether who has it open would see what the same batch has put is nobody's promise.
+                Some(id) if self.is_busy(id) && touched.contains(&id) => None,
                 Some(id) => self.take_name(id, path, now, touched),
             },
             Change::Rename { from, to } => {

@@ -131,3 +131,29 @@ fn a_value_put_beneath_a_spilled_one_is_replaced_by_it() {
     let expected = [pattern(50_000, 1), b"end".to_vec()].concat();
     assert!(mount.saved("key").unwrap() == expected);
 }
+
+#[test]
+fn a_spilled_value_outlives_merges_of_any_part_of_it() {
+    let mount = Mount::on(SimDisk::new(), FilesystemOptions { dirty_limit: 10_000, ..Default::default() });
+    let mut expected = pattern(400_000, 1);
+    let id = mount.file("key", &expected);
+    let handle = mount.open(id, WRITE);
+    for (number, offset) in walk(395_000).take(150).enumerate() {
+        mount.write((id, handle), offset, &[number as u8; 4500]);
+        expected[offset as usize..][..4500].fill(number as u8);
+    }
+    mount.fallocate(id, handle, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, 50_000, 9000).unwrap();
+    expected[50_000..59_000].fill(0);
+    mount.close((id, handle));
+    // What published the value is outdated, and the value's pieces are in many segments.
+    mount.chmod(id, 0o600);
+    mount.file("other", &pattern(200_000, 2));
+    for count in [1, 2, 3] {
+        for first in (0..20).rev() {
+            mount.store().merge_run(first, count).unwrap();
+            assert!(mount.value("key").unwrap() == expected);
+            assert!(mount.saved("key").unwrap() == expected, "after a merge of {count} segments from {first} on");
+        }
+    }
+    assert_eq!(mount.crash().stat("key").unwrap().attributes.mode, 0o600);
+}

@@ -33,7 +33,11 @@ fn work(filesystem: &Filesystem, worker: usize) {
 
 /// Looks at everything meanwhile.
 fn watch(filesystem: &Filesystem) {
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
+        if round % 8 == 0 {
+            // What is read below may just be moving.
+            filesystem.store().compact().unwrap();
+        }
         let mut names = Vec::new();
         let mut list = |entry: &crate::fs::DirectoryEntry, _: &Stat| {
             names.push(entry.name.clone());

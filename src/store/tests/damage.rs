@@ -226,3 +226,31 @@ fn no_damage_makes_wrong_bytes() {
         }
     }
 }
+
+/// After a merge the record that brought a value may be gone, and its bytes stand alone. That is no loss, though an
+/// unreadable record came later, and a record of the key's attributes later still.
+#[test]
+fn an_unreadable_record_costs_no_key_that_was_merged() {
+    let (disk, store) = fresh();
+    store.put("k", marked("a value that was merged", 200)).unwrap();
+    // What is large fills segments of its own.
+    store.put("large", vec![b'x'; 1000]).unwrap();
+    store.put("victim", marked("a value that is lost", 900)).unwrap();
+    store.put("large", vec![b'y'; 1000]).unwrap();
+    store.rename("k", "l").unwrap();
+    for round in 0..10 {
+        store.put("fill", vec![round; 500]).unwrap();
+    }
+    assert!(store.merge_run(0, 2).unwrap());
+    let places = find(&disk, b"a value that was merged");
+    assert_eq!(places.len(), 1, "merged, and the original is gone");
+    assert_eq!(store.get("l").unwrap().unwrap(), marked("a value that was merged", 200));
+    drop(store);
+    // The header of the victim's record: its body has two bytes, 70 of numbers, one link and the name before the value.
+    let disk = spoiled(&disk, b"a value that is lost", 72 + 18 + 6 + 24);
+    let store = reopen(&disk);
+    assert_eq!(store.recovery_report().damage.len(), 1);
+    assert_eq!(store.get("victim").unwrap(), None);
+    assert_eq!(store.get("l").unwrap().unwrap(), marked("a value that was merged", 200));
+    assert_eq!(store.recovery_report().damaged_keys, Vec::<String>::new());
+}
