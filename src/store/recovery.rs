@@ -60,7 +60,7 @@ fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findings) -
             // takes such a record away, but leaves the bytes.)
             let (start, size) = (node.state.value_start, node.state.size);
             let elsewhere = size > 0 && start < sequence && stage == 0 && node.inline.is_none();
-            let lost = elsewhere && start <= findings.lost;
+            let lost = elsewhere && start > 0 && start <= findings.lost;
             if lost && keydir.get(entry).is_none_or(|old| old.state.value_start < start && !old.has_all(start, size)) {
                 keydir.apply_damage(entry, start);
                 findings.damaged.push(entry);

@@ -219,3 +219,15 @@ fn an_entry_without_a_name_lives_while_it_is_held() {
     drop(store);
     assert_eq!(keys(&reopen(&disk)), Vec::<String>::new());
 }
+
+#[test]
+fn what_has_a_length_but_no_value_is_no_damage() {
+    let (disk, store) = fresh();
+    let attributes =
+        crate::store::Attributes { kind: crate::store::Kind::Symlink, ..store.stat("").unwrap().unwrap().attributes };
+    change(&store, |transaction| transaction.create(ROOT, b"link", attributes, b"target")).unwrap();
+    drop(store);
+    let store = reopen(&disk);
+    assert_eq!(store.target(id(&store, "link")).unwrap(), b"target");
+    assert_eq!(store.recovery_report().damaged_keys, Vec::<String>::new());
+}
