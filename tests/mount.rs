@@ -6,6 +6,8 @@
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "mount/acl.rs"]
+mod acl;
 #[path = "cli/command.rs"]
 mod command;
 #[path = "mount/commands.rs"]

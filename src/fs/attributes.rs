@@ -1,5 +1,6 @@
 //! Attributes: getattr, setattr, statfs.
 
+use super::access_control::Lists;
 use super::io::without_privileges;
 use super::{Caller, Filesystem, FilesystemStat, HandleId, Sequence, SetAttributes, SetTime};
 use crate::store::{Attributes, EntryId, Error, Kind, Stat, Time};
@@ -62,6 +63,9 @@ impl Filesystem {
             let atime = change.atime.map_or(old.atime, time);
             let mtime = mtime.unwrap_or(old.mtime);
             let (uid, gid) = (change.uid.unwrap_or(old.uid), change.gid.unwrap_or(old.gid));
+            if change.mode.is_some() {
+                self.change_acl_mode(&mut transaction, id, mode)?;
+            }
             transaction.set_attributes(id, Attributes { mode, uid, gid, atime, mtime, ctime: now, ..old })?;
             sequence = transaction.commit_attributes(id)?;
         }
@@ -74,8 +78,8 @@ impl Filesystem {
         Ok((self.shown(state, stat), sequence.and_then(|sequence| self.awaited(sequence))))
     }
 
-    /// The attributes of a new entry: the caller's, but a setgid directory hands down its group, and to directories
-    /// the bit too.
+    /// The attributes of a new entry, and its access control lists: the caller's, but a setgid directory hands down its
+    /// group, and to directories the bit too.
     pub(super) fn new_attributes(
         &self,
         caller: &Caller,
@@ -83,14 +87,15 @@ impl Filesystem {
         kind: Kind,
         mode: u16,
         rdev: u32,
-    ) -> Result<Attributes, Error> {
+    ) -> Result<(Attributes, Lists), Error> {
+        let (mode, lists) = self.inherited(parent, kind, mode, caller.umask)?;
         let above = self.store.entry(parent)?.attributes;
         let inherits = above.mode & S_ISGID != 0;
         let gid = if inherits { above.gid } else { caller.gid };
         let bit = if inherits && kind == Kind::Directory { S_ISGID } else { 0 };
         let now: Time = self.store.now();
         let mode = mode & 0o7777 | bit;
-        Ok(Attributes { kind, mode, uid: caller.uid, gid, rdev, atime: now, mtime: now, ctime: now })
+        Ok((Attributes { kind, mode, uid: caller.uid, gid, rdev, atime: now, mtime: now, ctime: now }, lists))
     }
 
     /// Room on the medium, in the store's terms.

@@ -34,9 +34,14 @@ impl Filesystem {
         mode: u16,
         flags: OpenFlags,
     ) -> Result<(Stat, HandleId), Error> {
-        let attributes = self.new_attributes(caller, parent, Kind::File, mode, 0)?;
+        let (attributes, lists) = self.new_attributes(caller, parent, Kind::File, mode, 0)?;
         let mut state = self.state.lock();
         let stat = self.store.create_provisional(parent, name, attributes)?;
+        if !lists.is_empty() {
+            let mut transaction = self.store.begin()?;
+            lists.give(&mut transaction, stat.id)?;
+            transaction.commit_attributes(stat.id)?;
+        }
         let handle = state.open(stat.id, flags.write);
         Ok((self.shown(&state, stat), handle))
     }

@@ -15,6 +15,8 @@
 //! shows an entry takes it before looking at the store: the kernel keeps what it is shown for good, so that published
 //! and staged must be of one moment.
 
+mod access_control;
+mod acl;
 mod attributes;
 mod commit;
 mod directory;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use crate::store::Error;
+pub use access_control::AclKind;
 pub use types::*;
 
 use crate::store::{Callback, Stat, Store};

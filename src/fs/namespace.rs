@@ -1,5 +1,6 @@
 //! Names: looking up, making, taking away and moving them.
 
+use super::access_control::Lists;
 use super::{Caller, Filesystem, RenameMode, Sequence};
 use crate::store::{Attributes, EntryId, Error, Kind, Stat, Unlink, check_name};
 
@@ -54,8 +55,8 @@ impl Filesystem {
         if matches!(kind, Kind::Directory | Kind::Symlink) {
             return Err(Error::Invalid("mknod makes neither directories nor symbolic links"));
         }
-        let attributes = self.new_attributes(caller, parent, kind, mode, rdev)?;
-        self.make(parent, name, attributes, b"")
+        let new = self.new_attributes(caller, parent, kind, mode, rdev)?;
+        self.make(parent, name, new, b"")
     }
 
     /// Makes a directory.
@@ -93,11 +94,12 @@ impl Filesystem {
         &self,
         parent: EntryId,
         name: &[u8],
-        attributes: Attributes,
+        (attributes, lists): (Attributes, Lists),
         target: &[u8],
     ) -> Result<(Stat, Option<Sequence>), Error> {
         let mut transaction = self.store.begin()?;
         let id = transaction.create(parent, name, attributes, target)?;
+        lists.give(&mut transaction, id)?;
         let sequence = transaction.commit()?;
         self.store.pin(id);
         let state = self.state.lock();

@@ -1,5 +1,6 @@
 //! The rules of `docs/SEMANTICS.md`, one test each.
 
+mod acl;
 mod commit;
 mod directory;
 mod names;
@@ -18,8 +19,8 @@ use super::{Caller, Filesystem, FilesystemOptions, HandleId, OpenFlags, SetAttri
 use crate::medium::SimDisk;
 use crate::store::{EntryId, Error, Options, ROOT, Stat, Store};
 
-const ROOT_USER: Caller = Caller { uid: 0, gid: 0 };
-const USER: Caller = Caller { uid: 1000, gid: 100 };
+const ROOT_USER: Caller = Caller { uid: 0, gid: 0, umask: 0 };
+const USER: Caller = Caller { uid: 1000, gid: 100, umask: 0 };
 const WRITE: OpenFlags = OpenFlags { write: true, truncate: false };
 const READ: OpenFlags = OpenFlags { write: false, truncate: false };
 const TRUNCATE: OpenFlags = OpenFlags { write: true, truncate: true };

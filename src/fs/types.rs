@@ -16,6 +16,8 @@ pub struct Caller {
     pub uid: u32,
     /// Effective group.
     pub gid: u32,
+    /// What its umask takes from the mode of what it makes.
+    pub umask: u16,
 }
 
 /// When a change is waited for.

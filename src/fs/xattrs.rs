@@ -1,6 +1,7 @@
-//! Extended attributes: which namespaces there are.
+//! Extended attributes: which namespaces there are. An access control list can be read and removed as an attribute;
+//! setting one is [`Filesystem::set_acl`], since the mode goes with it.
 
-use super::{Filesystem, Sequence, XattrMode};
+use super::{AclKind, Filesystem, Sequence, XattrMode};
 use crate::store::{EntryId, Error};
 
 /// The kernel itself decides who may touch `trusted` and `security`.
@@ -19,7 +20,7 @@ impl Filesystem {
     /// # Errors
     /// [`Error::NoAttribute`]; [`Error::NotSupported`] for a namespace that there is not.
     pub fn getxattr(&self, id: EntryId, name: &[u8]) -> Result<Vec<u8>, Error> {
-        check(name)?;
+        self.check_readable(name)?;
         self.store.xattr(id, name)
     }
 
@@ -29,7 +30,8 @@ impl Filesystem {
     /// [`Error::Stale`]
     pub fn listxattr(&self, id: EntryId) -> Result<Vec<u8>, Error> {
         let mut list = Vec::new();
-        for name in self.store.xattr_names(id)? {
+        let names = self.store.xattr_names(id)?.into_iter();
+        for name in names.filter(|name| self.has_acls() || AclKind::of(name).is_none()) {
             list.extend_from_slice(&name);
             list.push(0);
         }
@@ -47,14 +49,21 @@ impl Filesystem {
         Ok(transaction.commit_attributes(id)?.and_then(|sequence| self.awaited(sequence)))
     }
 
-    /// Removes an extended attribute.
+    fn check_readable(&self, name: &[u8]) -> Result<(), Error> {
+        if self.has_acls() && AclKind::of(name).is_some() { Ok(()) } else { check(name) }
+    }
+
+    /// Removes an extended attribute. That there is no access control list to be removed is no error, as on ext4.
     ///
     /// # Errors
     /// [`Error::NoAttribute`]; [`Error::NotSupported`].
     pub fn removexattr(&self, id: EntryId, name: &[u8]) -> Result<Option<Sequence>, Error> {
-        check(name)?;
+        self.check_readable(name)?;
         let mut transaction = self.store.begin()?;
-        transaction.remove_xattr(id, name)?;
+        match transaction.remove_xattr(id, name) {
+            Err(Error::NoAttribute) if AclKind::of(name).is_some() => return Ok(None),
+            result => result?,
+        }
         Ok(transaction.commit_attributes(id)?.and_then(|sequence| self.awaited(sequence)))
     }
 }

@@ -21,14 +21,14 @@ use fuser::{
 };
 
 use super::attributes::{
-    FOREVER, GENERATION, caller, kind_from_mode, nothing, open_flags, permissions, rename_mode, set_time, wire,
+    FOREVER, GENERATION, caller, kind_from_mode, maker, nothing, open_flags, permissions, rename_mode, set_time, wire,
     xattr_mode,
 };
 use super::guard::Guard;
 use super::reply::{Operation, Refuse, errno};
 use super::supervisor::Event;
-use super::{capabilities, directory};
-use crate::fs::{Filesystem, SetAttributes};
+use super::{capabilities, directory, groups};
+use crate::fs::{AclKind, Filesystem, SetAttributes};
 
 /// The longest name, in bytes.
 const NAME_MAX: u32 = 255;
@@ -37,12 +37,15 @@ const NAME_MAX: u32 = 255;
 pub(super) struct Adapter {
     pub(super) filesystem: Arc<Filesystem>,
     pub(super) guard: Guard,
+    /// Whether the kernel goes by access control lists. If not, none may be stored: a mode that is in step with one
+    /// allows more by itself.
+    pub(super) acls: bool,
 }
 
 impl Adapter {
     /// An adapter that serves `filesystem` and reports its own faults to `events`.
     pub(super) fn new(filesystem: Arc<Filesystem>, events: Sender<Event>) -> Adapter {
-        Adapter { filesystem, guard: Guard::new(events) }
+        Adapter { filesystem, guard: Guard::new(events), acls: false }
     }
 }
 
@@ -59,6 +62,7 @@ fn open_answer(flags: crate::fs::OpenFlags) -> FopenFlags {
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         capabilities::negotiate(config);
+        self.acls = self.filesystem.has_acls() && capabilities::ask_for_acls(config);
         Ok(())
     }
 
@@ -120,19 +124,19 @@ impl fuser::Filesystem for Adapter {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         rdev: u32,
         reply: ReplyEntry,
     ) {
         let Some(kind) = kind_from_mode(mode) else { return reply.error(Errno::EINVAL) };
         self.answer_entry("mknod", parent, reply, |fs| {
-            fs.mknod(&caller(request), parent.0, name.as_bytes(), kind, permissions(mode), rdev)
+            fs.mknod(&maker(request, umask), parent.0, name.as_bytes(), kind, permissions(mode), rdev)
         });
     }
 
-    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         self.answer_entry("mkdir", parent, reply, |fs| {
-            fs.mkdir(&caller(request), parent.0, name.as_bytes(), permissions(mode))
+            fs.mkdir(&maker(request, umask), parent.0, name.as_bytes(), permissions(mode))
         });
     }
 
@@ -177,12 +181,13 @@ impl fuser::Filesystem for Adapter {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         flags: i32,
         reply: ReplyCreate,
     ) {
         let flags = open_flags(flags);
-        let work = |fs: &Filesystem| fs.create(&caller(request), parent.0, name.as_bytes(), permissions(mode), flags);
+        let maker = maker(request, umask);
+        let work = |fs: &Filesystem| fs.create(&maker, parent.0, name.as_bytes(), permissions(mode), flags);
         self.answer("create", parent, reply, work, |reply, (stat, handle)| {
             reply.created(&FOREVER, &wire(&stat), GENERATION, FileHandle(handle), open_answer(flags));
         });
@@ -297,7 +302,7 @@ impl fuser::Filesystem for Adapter {
 
     fn setxattr(
         &self,
-        _request: &Request,
+        request: &Request,
         id: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -306,7 +311,11 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let Some(mode) = xattr_mode(flags) else { return reply.error(Errno::EINVAL) };
-        self.answer_done("setxattr", id, reply, |fs| fs.setxattr(id.0, name.as_bytes(), value, mode));
+        self.answer_done("setxattr", id, reply, |fs| match AclKind::of(name.as_bytes()) {
+            // The kernel sends no flags with these.
+            Some(which) if self.acls => fs.set_acl(id.0, which, value, &|gid| groups::keeps_setgid(request, gid)),
+            _ => fs.setxattr(id.0, name.as_bytes(), value, mode),
+        });
     }
 
     fn getxattr(&self, _request: &Request, id: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {

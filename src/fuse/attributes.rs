@@ -113,7 +113,12 @@ fn time_from_wire(time: SystemTime) -> Time {
 
 /// Who asks.
 pub(super) fn caller(request: &Request) -> Caller {
-    Caller { uid: request.uid(), gid: request.gid() }
+    maker(request, 0)
+}
+
+/// Who makes a new entry.
+pub(super) fn maker(request: &Request, umask: u32) -> Caller {
+    Caller { uid: request.uid(), gid: request.gid(), umask: permissions(umask) }
 }
 
 /// open(2)'s flags.

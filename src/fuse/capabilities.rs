@@ -9,7 +9,7 @@ use std::time::Duration;
 use fuser::{InitFlags, KernelConfig};
 
 /// What is asked for, and why it is safe for a filesystem that nobody else changes.
-const WANTED: [InitFlags; 6] = [
+const WANTED: [InitFlags; 7] = [
     // O_TRUNC comes with OPEN instead of as a SETATTR before it, so that emptying and writing are one change.
     InitFlags::FUSE_ATOMIC_O_TRUNC,
     // Lookups and readdirs of one directory at the same time: `fs` locks for itself.
@@ -21,16 +21,24 @@ const WANTED: [InitFlags; 6] = [
     InitFlags::FUSE_CACHE_SYMLINKS,
     // `fs` takes suid and sgid away itself on write, truncate and chown; it spares a GETXATTR before every write.
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+    // The umask comes with the request: it does not count where a default access control list is inherited.
+    InitFlags::FUSE_DONT_MASK,
 ];
 // Not asked for, on purpose: POSIX_LOCKS and FLOCK_LOCKS (the kernel's own locks work, and die with their process),
 // WRITEBACK_CACHE (slower here, and it hides data from sync(2)), EXPORT_SUPPORT (needs lookups of "." and ".."),
-// POSIX_ACL, AUTO_INVAL_DATA (nobody else writes), NO_OPEN_SUPPORT (handles carry state).
+// AUTO_INVAL_DATA (nobody else writes), NO_OPEN_SUPPORT (handles carry state).
 
 /// The largest WRITE that the kernel may send, and by it the largest READ, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
 
 /// How many requests that no process waits for (readahead, write-back of mappings) may be under way.
 const MAX_BACKGROUND: u16 = 64;
+
+/// Asks the kernel to check permissions by access control lists, and says whether it will. No option of mount(2) belongs
+/// to it, and no privilege.
+pub(super) fn ask_for_acls(config: &mut KernelConfig) -> bool {
+    config.add_capabilities(InitFlags::FUSE_POSIX_ACL).is_ok()
+}
 
 /// Fills in the answer to INIT.
 pub(super) fn negotiate(config: &mut KernelConfig) {

@@ -16,6 +16,7 @@ mod directory;
 mod error;
 mod existing;
 mod fusermount;
+mod groups;
 mod guard;
 mod invalidator;
 mod kernel_mount;

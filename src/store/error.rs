@@ -36,6 +36,9 @@ pub enum Error {
     /// The operation is not allowed on this kind of entry.
     #[error("operation not permitted: {0}")]
     NotPermitted(&'static str),
+    /// The operation is not allowed here.
+    #[error("permission denied: {0}")]
+    AccessDenied(&'static str),
     /// Such a thing is not supported.
     #[error("not supported: {0}")]
     NotSupported(&'static str),
@@ -97,6 +100,7 @@ impl Error {
             Error::InvalidName | Error::Invalid(_) => libc::EINVAL,
             Error::NameTooLong => libc::ENAMETOOLONG,
             Error::NotPermitted(_) => libc::EPERM,
+            Error::AccessDenied(_) => libc::EACCES,
             Error::NotSupported(_) => libc::EOPNOTSUPP,
             Error::TooManyLinks => libc::EMLINK,
             Error::NoAttribute => libc::ENODATA,

@@ -12,7 +12,7 @@ use super::operation::{Operation, Place, Target};
 const XATTRS: [&[u8]; 4] = [b"user.one", b"user.two", CAPABILITY, b"system.none"];
 
 fn caller(root: bool) -> Caller {
-    if root { Caller { uid: 0, gid: 0 } } else { Caller { uid: 1000, gid: 100 } }
+    if root { Caller { uid: 0, gid: 0, umask: 0 } } else { Caller { uid: 1000, gid: 100, umask: 0 } }
 }
 
 impl World {

@@ -70,6 +70,8 @@ fn an_ordinary_user_mounts() {
         ./caskfs put store other thing
         [ "$(cat mnt/key mnt/other)" = "$(printf 'value\nthing')" ]
         [ "$(stat -c %u mnt/key)" = 65534 ]
+        setfacl -m u:1234:r mnt/key
+        getfacl -n mnt/key | grep -q '^user:1234:r--'
         ./caskfs umount mnt
         ! grep -q "$1/mnt" /proc/self/mounts
         ./caskfs mount --fsname 'a,b' store mnt

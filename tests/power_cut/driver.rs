@@ -16,7 +16,7 @@ use crate::call::{Call, Change, Slot, split};
 use crate::workload::SLOTS;
 
 /// Root: nobody else may keep suid, and permission is not what is tested here.
-const CALLER: Caller = Caller { uid: 0, gid: 0 };
+const CALLER: Caller = Caller { uid: 0, gid: 0, umask: 0 };
 
 /// How a run is set up.
 #[derive(Clone, Copy, Debug)]

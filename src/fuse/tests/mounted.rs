@@ -208,7 +208,7 @@ fn a_change_by_the_daemon_is_seen_once_it_is_told() {
     // The kernel keeps that the name is missing, and the empty listing.
     assert!(!key.exists());
     assert_eq!(fs::read_dir(scratch.mountpoint()).unwrap().count(), 0);
-    let caller = crate::fs::Caller { uid: 0, gid: 0 };
+    let caller = crate::fs::Caller { uid: 0, gid: 0, umask: 0 };
     let (stat, _) = filesystem.mkdir(&caller, crate::store::ROOT, b"key", 0o755).unwrap();
     filesystem.forget(stat.id, 1);
     assert!(!key.exists());

@@ -12,6 +12,7 @@ use crate::fs::{OpenFlags, RenameMode, SetTime, XattrMode};
 use crate::fuse::attributes::{
     kind_from_mode, nothing, open_flags, permissions, rename_mode, set_time, wire, xattr_mode,
 };
+use crate::fuse::groups::supplementary;
 use crate::fuse::guard::Guard;
 use crate::fuse::mount_options::quote;
 use crate::fuse::mount_table::{parse, topmost};
@@ -145,6 +146,14 @@ fn flags_come_off_the_wire() {
     assert_eq!(xattr_mode(libc::XATTR_CREATE), Some(XattrMode::Create));
     assert_eq!(xattr_mode(libc::XATTR_REPLACE), Some(XattrMode::Replace));
     assert_eq!(xattr_mode(libc::XATTR_CREATE | libc::XATTR_REPLACE), None);
+}
+
+#[test]
+fn groups_of_a_process_are_read() {
+    let status = "Name:\tGroups: 9\nUid:\t1\t1\t1\t1\nGroups:\t4 100 1000 \nNStgid:\t7\n";
+    assert_eq!(supplementary(status).collect::<Vec<_>>(), [4, 100, 1000]);
+    assert_eq!(supplementary("Groups:\t \n").count(), 0);
+    assert_eq!(supplementary("").count(), 0);
 }
 
 #[test]
