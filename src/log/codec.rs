@@ -75,6 +75,39 @@ impl<'a> Decoder<'a> {
     pub fn i64(&mut self) -> Result<i64, Truncated> {
         self.array().map(i64::from_le_bytes)
     }
+
+    /// A number of one to ten bytes: seven bits each, the lowest first, the top bit set in all but the last (LEB128).
+    /// Bits beyond the 64th are dropped.
+    ///
+    /// # Errors
+    /// [`Truncated`], also if there is no last byte among ten.
+    pub fn varint(&mut self) -> Result<u64, Truncated> {
+        let mut value = 0;
+        for shift in (0..70).step_by(7) {
+            let byte = self.u8()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Truncated)
+    }
+
+    /// A signed number, small for both signs (zigzag).
+    ///
+    /// # Errors
+    /// [`Truncated`]
+    pub fn signed_varint(&mut self) -> Result<i64, Truncated> {
+        self.varint().map(|value| (value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    /// The length of something.
+    ///
+    /// # Errors
+    /// [`Truncated`], also if no memory can hold so much.
+    pub fn length(&mut self) -> Result<usize, Truncated> {
+        self.varint().and_then(|len| usize::try_from(len).map_err(|_| Truncated))
+    }
 }
 
 /// Appends values to a byte string.
@@ -89,6 +122,12 @@ pub trait Encoder {
     fn put_u64(&mut self, value: u64);
     /// Eight bytes, signed.
     fn put_i64(&mut self, value: i64);
+    /// A number of one to ten bytes: see [`Decoder::varint`].
+    fn put_varint(&mut self, value: u64);
+    /// A signed one: see [`Decoder::signed_varint`].
+    fn put_signed_varint(&mut self, value: i64) {
+        self.put_varint((value << 1 ^ value >> 63) as u64);
+    }
 }
 
 impl Encoder for Vec<u8> {
@@ -106,5 +145,12 @@ impl Encoder for Vec<u8> {
     }
     fn put_i64(&mut self, value: i64) {
         self.extend_from_slice(&value.to_le_bytes());
+    }
+    fn put_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push(value as u8);
     }
 }

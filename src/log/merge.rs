@@ -11,12 +11,15 @@ use std::sync::Arc;
 use super::error::{Context, Error, is_no_space};
 use super::manifest::{Change, Sealed};
 use super::record::{ALIGNMENT, Header, Location};
-use super::scan::Scanner;
+use super::scan::{Found, Scanner};
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
-use super::{Damage, Log, Visit, files};
+use super::{Damage, Log, files};
 
 /// Bytes written to an output at once.
 const CHUNK: usize = 1 << 20;
+
+/// Is shown a record of a sealed segment: its header, place, and the front and the bulk of its body.
+type SealedVisitor<'v, E> = dyn FnMut(&Header, Location, [&[u8]; 2]) -> Result<(), E> + 'v;
 
 /// A sealed segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ impl Log {
     pub fn visit_sealed<E: From<Error>>(
         &self,
         segment: &SealedSegment,
-        visit: &mut dyn FnMut(Visit<'_>) -> Result<(), E>,
+        visit: &mut SealedVisitor<'_, E>,
     ) -> Result<Option<Damage>, E> {
         let open = self.segments.read().get(&segment.id).cloned();
         let Some(open) = open else { return Err(Error::Moved.into()) };
@@ -61,9 +64,10 @@ impl Log {
         let mut offset = scanner.start();
         while offset < segment.end {
             match scanner.record_at(offset).context(context)? {
-                Some(found) if found.body.is_some() => {
-                    offset += found.header.record_len();
-                    visit(Visit { header: &found.header, location: found.location, body: found.body, unreadable: 0 })?;
+                Some(Found { header, location, body: Some(body) }) => {
+                    offset += header.record_len();
+                    let (front, bulk) = body.split_at_checked(header.front_len as usize).unwrap_or((body, &[]));
+                    visit(&header, location, [front, bulk])?;
                 }
                 _ => {
                     let location = Location { segment: segment.id, offset: u32::try_from(offset).unwrap_or(u32::MAX) };
@@ -110,12 +114,13 @@ pub struct MergeWriter<'a> {
 }
 
 impl MergeWriter<'_> {
-    /// Appends a record under the sequence number that it has. Records come in order of these.
+    /// Appends a record, with the front and the bulk of its body, under the sequence number that it has. Records come in order of these.
     ///
     /// # Errors
     /// Those of the medium. The merge is then to be [given up](MergeWriter::give_up).
-    pub fn append(&mut self, kind: u8, entry: u64, sequence: u64, body: &[&[u8]]) -> Result<Location, Error> {
-        let body_len: usize = body.iter().map(|piece| piece.len()).sum();
+    pub fn append(&mut self, kind: u8, entry: u64, sequence: u64, body: [&[u8]; 2]) -> Result<Location, Error> {
+        let [front, bulk] = body;
+        let body_len = front.len() + bulk.len();
         let record_len = super::record::record_len(body_len);
         let limit = u64::from(self.log.options.segment_size);
         if self
@@ -129,18 +134,19 @@ impl MergeWriter<'_> {
         let Some(output) = self.outputs.last_mut() else { return Err(Error::NoSpace) };
         let offset = u32::try_from(output.end).map_err(|_| Error::TooLarge(output.end))?;
         let mut body_crc = crc32fast::Hasher::new();
-        body.iter().for_each(|piece| body_crc.update(piece));
+        body.into_iter().for_each(|part| body_crc.update(part));
         let header = Header {
             kind,
             last: true,
             body_len: u32::try_from(body_len).map_err(|_| Error::TooLarge(body_len as u64))?,
+            front_len: front.len() as u32,
             body_crc: body_crc.finalize(),
             sequence,
             entry,
             durable: sequence,
         };
         header.encode(output.segment.seed, offset, &mut self.buffer);
-        body.iter().for_each(|piece| self.buffer.extend_from_slice(piece));
+        body.into_iter().for_each(|part| self.buffer.extend_from_slice(part));
         self.buffer.resize(self.buffer.len().next_multiple_of(ALIGNMENT), 0);
         output.end += record_len;
         output.last_sequence = sequence;

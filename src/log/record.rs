@@ -1,4 +1,7 @@
 //! A record: a header of 40 bytes with a checksum of its own, and a body.
+//!
+//! The body has two parts: the *front*, which recovery needs and hints repeat, and the *bulk* behind it, which nobody
+//! looks at before somebody asks for it.
 
 use std::fmt;
 
@@ -40,6 +43,8 @@ pub struct Header {
     pub last: bool,
     /// Length of the body in bytes.
     pub body_len: u32,
+    /// Length of the body's front.
+    pub front_len: u32,
     /// Checksum of the body.
     pub body_crc: u32,
     /// Sequence number.
@@ -52,6 +57,11 @@ pub struct Header {
 }
 
 impl Header {
+    /// Length of the body's bulk.
+    pub fn bulk_len(&self) -> u32 {
+        self.body_len.saturating_sub(self.front_len)
+    }
+
     /// Bytes that the record takes in its segment: header, body and padding.
     pub fn record_len(&self) -> u64 {
         record_len(self.body_len as usize)
@@ -68,7 +78,9 @@ impl Header {
         out.put_u16(0);
         out.put_u64(self.sequence);
         out.put_u64(self.entry);
-        out.put_u64(self.durable);
+        out.put_u32(self.front_len);
+        // One that is farther away is called farther away than it is, never nearer.
+        out.put_u32(u32::try_from(self.sequence.saturating_sub(self.durable)).unwrap_or(u32::MAX));
         let crc = header_crc(seed, offset, out.get(start + 4..).unwrap_or_default());
         if let Some(place) = out.get_mut(start..start + 4) {
             place.copy_from_slice(&crc.to_le_bytes());
@@ -88,16 +100,16 @@ impl Header {
         let kind = decoder.u8().ok()?;
         let flags = decoder.u8().ok()?;
         let _reserved = decoder.u16().ok()?;
-        let header = Header {
-            kind,
-            last: flags & FLAG_LAST != 0,
-            body_len,
-            body_crc,
-            sequence: decoder.u64().ok()?,
-            entry: decoder.u64().ok()?,
-            durable: decoder.u64().ok()?,
+        let (sequence, entry) = (decoder.u64().ok()?, decoder.u64().ok()?);
+        let (front_len, distance) = (decoder.u32().ok()?, decoder.u32().ok()?);
+        let last = flags & FLAG_LAST != 0;
+        let durable = match distance {
+            u32::MAX => 0,
+            distance => sequence.saturating_sub(distance.into()),
         };
-        (kind != 0 && body_len as usize <= MAX_BODY && header.sequence != 0).then_some(header)
+        let header = Header { kind, last, body_len, front_len, body_crc, sequence, entry, durable };
+        let sound = kind != 0 && body_len as usize <= MAX_BODY && front_len <= body_len && sequence != 0;
+        sound.then_some(header)
     }
 }
 

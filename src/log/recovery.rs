@@ -29,8 +29,8 @@ pub struct Visit<'a> {
     pub header: &'a Header,
     /// Where it is.
     pub location: Location,
-    /// Its body; `None` if that is damaged.
-    pub body: Option<&'a [u8]>,
+    /// The front of its body; `None` if the body is damaged.
+    pub front: Option<&'a [u8]>,
     /// How many unreadable stretches, each of which may have held any number of records, came before it.
     pub unreadable: u32,
 }
@@ -228,7 +228,7 @@ fn read_sealed(
                     report.damage.push(Damage { location: found.location, len: found.header.record_len() });
                 }
                 let unreadable = report.unreadable;
-                visit(Visit { header: &found.header, location: found.location, body: found.body, unreadable });
+                visit(Visit { header: &found.header, location: found.location, front: found.front(), unreadable });
             } else {
                 let next = scanner.search(offset).context(context)?.unwrap_or(sealed.end);
                 report.damage.push(Damage { location: place(*id, offset), len: next - offset });
@@ -267,11 +267,11 @@ fn read_tail(
         // Records of a transaction whose end was not met yet.
         let mut open: Vec<(Header, Location, Option<Vec<u8>>)> = Vec::new();
         let mut show = |open: &mut Vec<(Header, Location, Option<Vec<u8>>)>, tail: &mut Tail, end: u64| {
-            for (header, location, body) in open.drain(..) {
+            for (header, location, front) in open.drain(..) {
                 report.records += 1;
                 tail.last_sequence = header.sequence;
                 tail.note(&header, location.offset);
-                visit(Visit { header: &header, location, body: body.as_deref(), unreadable: unreadable.get() });
+                visit(Visit { header: &header, location, front: front.as_deref(), unreadable: unreadable.get() });
             }
             tail.end = end;
         };
@@ -291,7 +291,7 @@ fn read_tail(
                     }
                     offset += header.record_len();
                     expected += 1;
-                    open.push((header, found.location, found.body.map(<[u8]>::to_vec)));
+                    open.push((header, found.location, found.front().map(<[u8]>::to_vec)));
                     if header.last {
                         show(&mut open, &mut tail, offset);
                     }

@@ -16,6 +16,13 @@ pub(super) struct Found<'a> {
     pub(super) body: Option<&'a [u8]>,
 }
 
+impl<'a> Found<'a> {
+    /// The front of its body.
+    pub(super) fn front(&self) -> Option<&'a [u8]> {
+        self.body.and_then(|body| body.get(..self.header.front_len as usize))
+    }
+}
+
 /// Reads the records of one segment.
 #[derive(Debug)]
 pub(super) struct Scanner<'a> {

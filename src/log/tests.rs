@@ -28,7 +28,7 @@ fn options(segment_size: u32) -> LogOptions {
 fn open_with(disk: &SimDisk, options: LogOptions) -> Result<(Log, Report, Vec<Seen>), Error> {
     let mut seen = Vec::new();
     let (log, report) = Log::open(Arc::new(disk.clone()), options, &mut |visit| {
-        seen.push((visit.header.sequence, visit.header.entry, visit.body.map(<[u8]>::to_vec)));
+        seen.push((visit.header.sequence, visit.header.entry, visit.front.map(<[u8]>::to_vec)));
     })?;
     Ok((log, report, seen))
 }
@@ -45,9 +45,8 @@ fn recovered(disk: &SimDisk) -> (Report, Vec<Seen>) {
 
 /// Appends a transaction of records of these entries and bodies.
 fn append(log: &Log, records: &[(u64, &[u8])]) -> Result<Vec<Location>, Error> {
-    let bodies: Vec<[&[u8]; 1]> = records.iter().map(|(_, body)| [*body]).collect();
     let drafts: Vec<Draft<'_>> =
-        records.iter().zip(&bodies).map(|(&(entry, _), body)| Draft { kind: 1, entry, body }).collect();
+        records.iter().map(|&(entry, front)| Draft { kind: 1, entry, front, bulk: &[] }).collect();
     log.begin().append(&drafts)
 }
 

@@ -18,13 +18,19 @@ pub struct Draft<'a> {
     pub kind: u8,
     /// The entry that the record is about.
     pub entry: u64,
-    /// The body, in pieces that are written one behind the other.
-    pub body: &'a [&'a [u8]],
+    /// What recovery will need of the body,
+    pub front: &'a [u8],
+    /// and what follows it.
+    pub bulk: &'a [u8],
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    fn body(&self) -> [&'a [u8]; 2] {
+        [self.front, self.bulk]
+    }
+
     fn body_len(&self) -> usize {
-        self.body.iter().map(|piece| piece.len()).sum()
+        self.front.len() + self.bulk.len()
     }
 }
 
@@ -173,18 +179,19 @@ impl<'a> Appender<'a> {
         for (index, draft) in drafts.iter().enumerate() {
             let offset = u32::try_from(active.offset + writer.buffer.len() as u64).unwrap_or(u32::MAX);
             let mut body_crc = crc32fast::Hasher::new();
-            draft.body.iter().for_each(|piece| body_crc.update(piece));
+            draft.body().into_iter().for_each(|part| body_crc.update(part));
             let header = Header {
                 kind: draft.kind,
                 last: index + 1 == drafts.len(),
                 body_len: draft.body_len() as u32,
+                front_len: draft.front.len() as u32,
                 body_crc: body_crc.finalize(),
                 sequence: writer.next_sequence + index as u64,
                 entry: draft.entry,
                 durable: self.log.durable.load(Ordering::Acquire),
             };
             header.encode(active.segment.seed, offset, &mut writer.buffer);
-            draft.body.iter().for_each(|piece| writer.buffer.extend_from_slice(piece));
+            draft.body().into_iter().for_each(|part| writer.buffer.extend_from_slice(part));
             writer.buffer.resize(writer.buffer.len().next_multiple_of(ALIGNMENT), 0);
             locations.push(Location { segment: active.segment.id, offset });
         }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::{HashMap, HashSet};
 
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
-use super::directory::Directory;
+use super::directory::{self, Directory};
 use super::extents::{Extent, Extents};
 use super::range_map::Piece;
 use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState};
@@ -103,9 +103,8 @@ pub(super) struct Keydir {
     /// Stages with holes that will never be published.
     dead_stages: HashSet<u64>,
     pub(super) usage: Usage,
-    /// Greater than every id and cookie in use.
+    /// Greater than every id in use.
     pub(super) next_id: EntryId,
-    pub(super) next_cookie: u64,
     /// Provisional entries, which are in no record.
     provisional: usize,
     /// Sequence number of the last record of an entry that could not be read.
@@ -123,7 +122,6 @@ impl Keydir {
             dead_stages: HashSet::new(),
             usage: Usage::default(),
             next_id: ROOT + 1,
-            next_cookie: 16,
             provisional: 0,
             damaged: HashMap::new(),
         }
@@ -139,13 +137,25 @@ impl Keydir {
     }
 
     pub(super) fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
-        self.get(parent)?.directory.as_ref()?.get(name)
+        let is_it = |link: &Link| link.parent == parent && *link.name == *name;
+        let has_it = |id: &EntryId| self.get(*id).is_some_and(|node| node.state.links.iter().any(is_it));
+        self.get(parent)?.directory.as_ref()?.candidates(name).map(|(_, id)| id).find(has_it)
+    }
+
+    /// The children of a directory whose names begin with these bytes, in order of names.
+    pub(super) fn sorted(&self, directory: EntryId, front: &[u8]) -> Vec<(&[u8], EntryId)> {
+        let children = self.get(directory).and_then(|node| node.directory.as_ref());
+        let children = children.into_iter().flat_map(|directory| directory.after_cookie(0));
+        let named = children.filter_map(|(cookie, id)| Some((self.name_at(directory, cookie, id)?, id)));
+        let mut named: Vec<_> = named.filter(|(name, _)| name.starts_with(front)).collect();
+        named.sort_unstable();
+        named
     }
 
     /// The name that an entry has at this place of a directory.
     pub(super) fn name_at(&self, parent: EntryId, cookie: u64, id: EntryId) -> Option<&[u8]> {
         let mut links = self.get(id)?.state.links.iter();
-        links.find(|link| link.parent == parent && link.cookie == cookie).map(|link| &*link.name)
+        links.find(|link| link.parent == parent && directory::may_be_at(&link.name, cookie)).map(|link| &*link.name)
     }
 
     /// An entry's path, for messages. The first of its names if it has several.
@@ -232,9 +242,6 @@ impl Keydir {
     pub(super) fn apply_node(&mut self, id: EntryId, sequence: u64, at: Location, body_len: u32, record: NodeRecord) {
         let NodeRecord { state, stage, inline } = record;
         self.next_id = self.next_id.max(id + 1);
-        let highest = state.links.iter().map(|link| link.cookie + 1).max().unwrap_or(0);
-        self.next_cookie = self.next_cookie.max(highest);
-
         let old = self.nodes.get(&id).map(|node| node.state.links.clone()).unwrap_or_default();
         old.iter().filter(|link| !state.links.contains(link)).for_each(|link| self.detach(id, link));
         let staged = self.stages.remove(&stage).unwrap_or_default();
@@ -351,8 +358,7 @@ impl Keydir {
                 continue;
             }
             let name = format!("lost+found.{id}");
-            let link = Link { parent: ROOT, cookie: self.next_cookie, name: name.as_bytes().into() };
-            self.next_cookie += 1;
+            let link = Link { parent: ROOT, name: name.as_bytes().into() };
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.state.links.push(link.clone());
             }
@@ -370,7 +376,7 @@ impl Keydir {
         let is_directory = self.get(id).is_some_and(Node::is_directory);
         let parent = self.nodes.entry(link.parent).or_insert_with(|| Node::new(unknown_state(Kind::Directory, 0o700)));
         let directory = parent.directory.get_or_insert_default();
-        directory.insert(&link.name, link.cookie, id);
+        directory.insert(&link.name, id);
         directory.subdirectories += u32::from(is_directory);
         self.next_id = self.next_id.max(link.parent + 1);
     }
@@ -378,9 +384,8 @@ impl Keydir {
     fn detach(&mut self, id: EntryId, link: &Link) {
         let is_directory = self.get(id).is_some_and(Node::is_directory);
         if let Some(directory) = self.nodes.get_mut(&link.parent).and_then(|node| node.directory.as_mut())
-            && directory.get(&link.name) == Some(id)
+            && directory.remove(&link.name, id)
         {
-            directory.remove(&link.name, link.cookie);
             directory.subdirectories -= u32::from(is_directory);
         }
     }
@@ -417,5 +422,13 @@ impl Keydir {
 fn unknown_state(kind: Kind, mode: u16) -> NodeState {
     let time = Time::default();
     let attributes = Attributes { kind, mode, uid: 0, gid: 0, rdev: 0, atime: time, mtime: time, ctime: time };
-    NodeState { attributes, size: 0, links: Vec::new(), xattrs: Vec::new(), target: Box::default(), value_start: 0 }
+    NodeState {
+        attributes,
+        size: 0,
+        links: Vec::new(),
+        xattrs: Vec::new(),
+        target: Box::default(),
+        expires: None,
+        value_start: 0,
+    }
 }

@@ -349,7 +349,10 @@ impl Store {
         check_name(name)?;
         let keydir = self.keydir.read();
         let directory = keydir.get(parent).ok_or(Error::Stale)?;
-        let Some(id) = directory.directory.as_ref().ok_or(Error::NotADirectory)?.get(name) else { return Ok(None) };
+        if !directory.is_directory() {
+            return Err(Error::NotADirectory);
+        }
+        let Some(id) = keydir.lookup(parent, name) else { return Ok(None) };
         keydir.pin(id);
         Ok(keydir.get(id).map(|node| node.stat(id)))
     }
@@ -377,7 +380,6 @@ impl Store {
         let id = transaction.create(parent, name, attributes, b"")?;
         let state = transaction.view(id, Clone::clone)?;
         let mut keydir = self.keydir.write();
-        keydir.next_cookie = keydir.next_cookie.max(state.links.iter().map(|link| link.cookie + 1).max().unwrap_or(0));
         keydir.insert_provisional(id, state, transaction.now());
         keydir.pin(id);
         keydir.get(id).map(|node| node.stat(id)).ok_or(Error::Stale)

@@ -209,12 +209,14 @@ impl Store {
         let id = self.resolve(key)?.ok_or(Error::NotFound)?;
         let keydir = self.keydir.read();
         let node = keydir.get(id).ok_or(Error::NotFound)?;
-        let directory = node.directory.as_ref().ok_or(Error::NotADirectory)?;
+        if !node.is_directory() {
+            return Err(Error::NotADirectory);
+        }
         let listed = |(name, id): (&[u8], EntryId)| {
             let child = keydir.get(id).filter(|child| !child.provisional)?;
             Some(Listed { key: join(key, name), stat: child.stat(id) })
         };
-        Ok(directory.at_or_after(b"").filter_map(listed).collect())
+        Ok(keydir.sorted(id, b"").into_iter().filter_map(listed).collect())
     }
 
     /// Every key that begins with these bytes, directories included, each directory before what is in it, in order of
@@ -231,10 +233,8 @@ impl Store {
         // What is still to be visited, the next last.
         let mut pending: Vec<(Vec<u8>, EntryId)> = Vec::new();
         let expand = |pending: &mut Vec<(Vec<u8>, EntryId)>, key: &[u8], id: EntryId, front: &[u8]| {
-            let Some(directory) = keydir.get(id).and_then(|node| node.directory.as_ref()) else { return };
-            let children = directory.at_or_after(front).take_while(|(name, _)| name.starts_with(front));
             let start = pending.len();
-            pending.extend(children.map(|(name, id)| (join(key, name), id)));
+            pending.extend(keydir.sorted(id, front).into_iter().map(|(name, id)| (join(key, name), id)));
             pending.get_mut(start..).unwrap_or_default().reverse();
         };
         expand(&mut pending, above, top, front);

@@ -13,18 +13,20 @@ pub(super) const DATA: u8 = 2;
 pub(super) const HOLE: u8 = 3;
 pub(super) const TOMBSTONE: u8 = 4;
 
-/// The node's value stands at the end of its record.
-const FLAG_INLINE: u8 = 1;
+/// Which of the fields that most entries have not a node record has.
+const FLAG_STAGE: u8 = 1;
+const FLAG_XATTRS: u8 = 1 << 1;
+const FLAG_TARGET: u8 = 1 << 2;
+const FLAG_RDEV: u8 = 1 << 3;
+const FLAG_EXPIRES: u8 = 1 << 4;
 
-/// Bytes of a data record's body before the value's bytes.
+/// Length of a data record's front: what stands before the value's bytes.
 pub(super) const DATA_PREFIX: usize = 16;
 
 /// A name of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) parent: EntryId,
-    /// The name's place in its directory: greater than that of every name made before.
-    pub(super) cookie: u64,
     pub(super) name: Box<[u8]>,
 }
 
@@ -40,6 +42,8 @@ pub(super) struct NodeState {
     pub(super) xattrs: Xattrs,
     /// A symbolic link's target.
     pub(super) target: Box<[u8]>,
+    /// When the key is gone by itself, in seconds since 1970.
+    pub(super) expires: Option<i64>,
     /// Every data record of the entry with a lesser sequence number is dead: the value was replaced since. It never
     /// moves back.
     pub(super) value_start: u64,
@@ -51,79 +55,108 @@ pub(super) struct NodeRecord {
     pub(super) state: NodeState,
     /// The data and hole records of this stage become part of the value; 0 for none.
     pub(super) stage: u64,
-    /// Where in the body the inline value is, and its length.
+    /// Where in the body the inline value is, and its length: it is the body's bulk.
     pub(super) inline: Option<(u32, u32)>,
 }
 
-/// The body of a node record up to the inline value, which follows it if `inline`.
-pub(super) fn encode_node(state: &NodeState, stage: u64, inline: bool) -> Vec<u8> {
-    let names: usize = state.links.iter().map(|link| 18 + link.name.len()).sum();
-    let mut out = Vec::with_capacity(80 + names + state.target.len());
-    let Attributes { kind, mode, uid, gid, rdev, atime, mtime, ctime } = state.attributes;
+/// The front of a node record with this sequence number. The inline value, if there is one, is the bulk.
+pub(super) fn encode_node(state: &NodeState, sequence: u64, stage: u64) -> Vec<u8> {
+    let NodeState { attributes, size, links, xattrs, target, expires, value_start } = state;
+    let Attributes { kind, mode, uid, gid, rdev, atime, mtime, ctime } = *attributes;
+    let names: usize = links.iter().map(|link| 11 + link.name.len()).sum();
+    let mut out = Vec::with_capacity(48 + names + target.len());
+    let flags = [
+        (FLAG_STAGE, stage != 0),
+        (FLAG_XATTRS, !xattrs.is_empty()),
+        (FLAG_TARGET, !target.is_empty()),
+        (FLAG_RDEV, rdev != 0),
+        (FLAG_EXPIRES, expires.is_some()),
+    ];
     out.put_u8(kind as u8);
-    out.put_u8(if inline { FLAG_INLINE } else { 0 });
-    out.put_u16(mode);
-    out.put_u32(uid);
-    out.put_u32(gid);
-    out.put_u32(rdev);
-    [atime, mtime, ctime].into_iter().for_each(|time| out.put_i64(time.0));
-    [state.size, state.value_start, stage].into_iter().for_each(|number| out.put_u64(number));
-    out.put_u32(state.links.len() as u32);
-    out.put_u16(state.xattrs.len() as u16);
-    out.put_u16(state.target.len() as u16);
-    for link in &state.links {
-        out.put_u64(link.parent);
-        out.put_u64(link.cookie);
-        out.put_u16(link.name.len() as u16);
+    out.put_u8(flags.iter().map(|(flag, set)| flag * u8::from(*set)).sum());
+    out.put_varint(mode.into());
+    out.put_varint(uid.into());
+    out.put_varint(gid.into());
+    out.put_i64(mtime.0);
+    out.put_signed_varint(ctime.0.wrapping_sub(mtime.0));
+    out.put_signed_varint(atime.0.wrapping_sub(mtime.0));
+    out.put_varint(*size);
+    // Mostly the record itself, or one not far before it.
+    out.put_varint(sequence.wrapping_sub(*value_start));
+    out.put_varint(links.len() as u64);
+    for link in links {
+        out.put_varint(link.parent);
+        out.put_u8(link.name.len() as u8);
         out.extend_from_slice(&link.name);
     }
-    for (name, value) in &state.xattrs {
-        out.put_u16(name.len() as u16);
-        out.put_u32(value.len() as u32);
+    if stage != 0 {
+        out.put_varint(sequence.wrapping_sub(stage));
+    }
+    if !xattrs.is_empty() {
+        out.put_varint(xattrs.len() as u64);
+    }
+    for (name, value) in xattrs {
+        out.put_u8(name.len() as u8);
+        out.put_varint(value.len() as u64);
         out.extend_from_slice(name);
         out.extend_from_slice(value);
     }
-    out.extend_from_slice(&state.target);
+    if !target.is_empty() {
+        out.put_varint(target.len() as u64);
+        out.extend_from_slice(target);
+    }
+    if rdev != 0 {
+        out.put_varint(rdev.into());
+    }
+    if let Some(expires) = expires {
+        out.put_signed_varint(*expires);
+    }
     out
 }
 
-/// Reads a node record's body. `None` if it makes no sense.
-pub(super) fn decode_node(body: &[u8]) -> Option<NodeRecord> {
-    decode(body).ok().flatten()
+/// Reads the front of a node record with this sequence number, whose body has so much bulk behind it. `None` if it makes
+/// no sense.
+pub(super) fn decode_node(front: &[u8], sequence: u64, bulk_len: u32) -> Option<NodeRecord> {
+    let mut decoder = Decoder::new(front);
+    let (state, stage) = decode_state(&mut decoder, sequence)?;
+    let inline = (bulk_len > 0).then_some((front.len() as u32, bulk_len));
+    decoder.rest().is_empty().then_some(NodeRecord { state, stage, inline })
 }
 
-fn decode(body: &[u8]) -> Result<Option<NodeRecord>, Truncated> {
-    let mut decoder = Decoder::new(body);
+/// Reads an entry's state and the stage that its record publishes, and leaves what follows.
+pub(super) fn decode_state(decoder: &mut Decoder<'_>, sequence: u64) -> Option<(NodeState, u64)> {
+    decode(decoder, sequence).ok().flatten()
+}
+
+fn decode(decoder: &mut Decoder<'_>, sequence: u64) -> Result<Option<(NodeState, u64)>, Truncated> {
     let Some(kind) = Kind::from_number(decoder.u8()?) else { return Ok(None) };
     let flags = decoder.u8()?;
-    let attributes = Attributes {
-        kind,
-        mode: decoder.u16()? & 0o7777,
-        uid: decoder.u32()?,
-        gid: decoder.u32()?,
-        rdev: decoder.u32()?,
-        atime: Time(decoder.i64()?),
-        mtime: Time(decoder.i64()?),
-        ctime: Time(decoder.i64()?),
-    };
-    let (size, value_start, stage) = (decoder.u64()?, decoder.u64()?, decoder.u64()?);
-    let (link_count, xattr_count, target_len) = (decoder.u32()?, decoder.u16()?, decoder.u16()?);
+    let mode = decoder.varint()? as u16 & 0o7777;
+    let (uid, gid) = (decoder.varint()? as u32, decoder.varint()? as u32);
+    let mtime = decoder.i64()?;
+    let (ctime, atime) = (decoder.signed_varint()?, decoder.signed_varint()?);
+    let [atime, mtime, ctime] = [mtime.wrapping_add(atime), mtime, mtime.wrapping_add(ctime)].map(Time);
+    let size = decoder.varint()?;
+    let value_start = sequence.wrapping_sub(decoder.varint()?);
     // Nothing is reserved by these counts: each element must be there before it takes memory.
     let mut links = Vec::new();
-    for _ in 0..link_count {
-        let (parent, cookie, len) = (decoder.u64()?, decoder.u64()?, decoder.u16()?);
-        links.push(Link { parent, cookie, name: decoder.bytes(len.into())?.into() });
+    for _ in 0..decoder.varint()? {
+        let (parent, len) = (decoder.varint()?, decoder.u8()?);
+        links.push(Link { parent, name: decoder.bytes(len.into())?.into() });
     }
+    let stage = if flags & FLAG_STAGE != 0 { sequence.wrapping_sub(decoder.varint()?) } else { 0 };
     let mut xattrs = Vec::new();
+    let xattr_count = if flags & FLAG_XATTRS != 0 { decoder.varint()? } else { 0 };
     for _ in 0..xattr_count {
-        let (name_len, value_len) = (decoder.u16()?, decoder.u32()?);
-        xattrs.push((decoder.bytes(name_len.into())?.into(), decoder.bytes(value_len as usize)?.into()));
+        let (name_len, value_len) = (decoder.u8()?, decoder.length()?);
+        xattrs.push((decoder.bytes(name_len.into())?.into(), decoder.bytes(value_len)?.into()));
     }
-    let target = decoder.bytes(target_len.into())?.into();
-    let value = decoder.rest().len();
-    let inline = (flags & FLAG_INLINE != 0).then_some(((body.len() - value) as u32, value as u32));
-    let state = NodeState { attributes, size, links, xattrs, target, value_start };
-    Ok(Some(NodeRecord { state, stage, inline }))
+    let target_len = if flags & FLAG_TARGET != 0 { decoder.length()? } else { 0 };
+    let target = decoder.bytes(target_len)?.into();
+    let rdev = if flags & FLAG_RDEV != 0 { decoder.varint()? as u32 } else { 0 };
+    let expires = if flags & FLAG_EXPIRES != 0 { Some(decoder.signed_varint()?) } else { None };
+    let attributes = Attributes { kind, mode, uid, gid, rdev, atime, mtime, ctime };
+    Ok(Some((NodeState { attributes, size, links, xattrs, target, expires, value_start }, stage)))
 }
 
 /// The front of a data record's body: its stage, and where in the value its bytes go. The bytes follow.
@@ -135,15 +168,15 @@ pub(super) fn encode_data(stage: u64, offset: u64) -> [u8; DATA_PREFIX] {
     out
 }
 
-/// A data record's stage, offset and number of bytes.
-pub(super) fn decode_data(body: &[u8]) -> Option<(u64, u64, u64)> {
-    let mut decoder = Decoder::new(body);
+/// The stage, offset and number of bytes of a data record with this front and so much bulk.
+pub(super) fn decode_data(front: &[u8], bulk_len: u32) -> Option<(u64, u64, u64)> {
+    let mut decoder = Decoder::new(front);
     let (stage, offset) = (decoder.u64().ok()?, decoder.u64().ok()?);
-    let len = decoder.rest().len() as u64;
-    offset.checked_add(len).map(|_| (stage, offset, len))
+    let fits = decoder.rest().is_empty() && offset.checked_add(bulk_len.into()).is_some();
+    fits.then_some((stage, offset, bulk_len.into()))
 }
 
-/// A hole record's body: its stage, and the stretch of the value that becomes zeros.
+/// A hole record's body, all of it front: its stage, and the stretch of the value that becomes zeros.
 pub(super) fn encode_hole(stage: u64, offset: u64, len: u64) -> Vec<u8> {
     let mut out = encode_data(stage, offset).to_vec();
     out.put_u64(len);
@@ -154,5 +187,5 @@ pub(super) fn encode_hole(stage: u64, offset: u64, len: u64) -> Vec<u8> {
 pub(super) fn decode_hole(body: &[u8]) -> Option<(u64, u64, u64)> {
     let mut decoder = Decoder::new(body);
     let (stage, offset, len) = (decoder.u64().ok()?, decoder.u64().ok()?, decoder.u64().ok()?);
-    offset.checked_add(len).map(|_| (stage, offset, len))
+    (decoder.rest().is_empty() && offset.checked_add(len).is_some()).then_some((stage, offset, len))
 }

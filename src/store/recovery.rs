@@ -54,7 +54,7 @@ fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findings) -
     match header.kind {
         record::TOMBSTONE => keydir.apply_tombstone(entry),
         record::NODE => {
-            let node = record::decode_node(visit.body?)?;
+            let node = record::decode_node(visit.front?, sequence, header.bulk_len())?;
             let stage = node.stage;
             // It speaks of a value that another record should have brought: that one is lost, whoever's it was. (A merge
             // takes such a record away, but leaves the bytes.)
@@ -69,11 +69,11 @@ fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findings) -
             return Some(stage);
         }
         record::DATA => {
-            let (stage, offset, len) = record::decode_data(visit.body?)?;
+            let (stage, offset, len) = record::decode_data(visit.front?, header.bulk_len())?;
             keydir.apply_data(entry, stage, offset, len, extent(location, header.body_len, sequence));
         }
         record::HOLE => {
-            let (stage, offset, len) = record::decode_hole(visit.body?)?;
+            let (stage, offset, len) = record::decode_hole(visit.front?)?;
             keydir.apply_hole(entry, stage, offset, len);
         }
         _ => return None,

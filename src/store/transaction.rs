@@ -47,16 +47,12 @@ pub struct Transaction<'a> {
     /// How many children each directory gained or lost.
     population: HashMap<EntryId, i64>,
     next_id: EntryId,
-    next_cookie: u64,
 }
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(store: &'a Store) -> Transaction<'a> {
         let appender = store.log.begin();
-        let (next_id, next_cookie) = {
-            let keydir = store.keydir.read();
-            (keydir.next_id, keydir.next_cookie)
-        };
+        let next_id = store.keydir.read().next_id;
         Transaction {
             store,
             appender,
@@ -66,7 +62,6 @@ impl<'a> Transaction<'a> {
             names: HashMap::new(),
             population: HashMap::new(),
             next_id,
-            next_cookie,
         }
     }
 
@@ -145,11 +140,10 @@ impl<'a> Transaction<'a> {
 
     /// Gives an entry a name, and touches its new directory.
     pub(super) fn attach(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Error> {
-        let (now, cookie) = (self.now, self.next_cookie);
-        self.next_cookie += 1;
+        let now = self.now;
         self.touch(parent)?;
         let state = &mut self.edit(id)?.state;
-        state.links.push(Link { parent, cookie, name: name.into() });
+        state.links.push(Link { parent, name: name.into() });
         state.attributes.ctime = now;
         self.names.insert((parent, name.into()), Some(id));
         *self.population.entry(parent).or_default() += 1;
@@ -345,16 +339,17 @@ impl<'a> Transaction<'a> {
         if records.is_empty() {
             return Ok(first - 1);
         }
-        let fronts: Vec<Vec<u8>> = records.iter().zip(stages).map(|(record, stage)| record.front(*stage)).collect();
-        let bodies: Vec<[&[u8]; 2]> =
-            records.iter().zip(&fronts).map(|(record, front)| [front.as_slice(), record.back()]).collect();
+        let fronts: Vec<Vec<u8>> = (first..)
+            .zip(records.iter().zip(stages))
+            .map(|(sequence, (record, stage))| record.front(sequence, *stage))
+            .collect();
         let drafts: Vec<Draft<'_>> = records
             .iter()
-            .zip(&bodies)
-            .map(|(record, body)| Draft { kind: record.kind(), entry: record.entry(), body })
+            .zip(&fronts)
+            .map(|(record, front)| Draft { kind: record.kind(), entry: record.entry(), front, bulk: record.bulk() })
             .collect();
         let locations = self.appender.append(&drafts)?;
-        let lengths: Vec<u32> = bodies.iter().map(|[front, back]| (front.len() + back.len()) as u32).collect();
+        let lengths: Vec<u32> = drafts.iter().map(|draft| (draft.front.len() + draft.bulk.len()) as u32).collect();
         let mut keydir = self.store.keydir.write();
         let sequences = first..;
         let places = sequences.zip(locations).zip(lengths);
@@ -404,7 +399,15 @@ fn push_value(entry: EntryId, update: Update, records: &mut Vec<Record>) {
 /// The state of an entry without names.
 pub(super) fn new_state(attributes: Attributes, target: &[u8]) -> NodeState {
     let size = if attributes.kind == Kind::Symlink { target.len() as u64 } else { 0 };
-    NodeState { attributes, size, links: Vec::new(), xattrs: Vec::new(), target: target.into(), value_start: 0 }
+    NodeState {
+        attributes,
+        size,
+        links: Vec::new(),
+        xattrs: Vec::new(),
+        target: target.into(),
+        expires: None,
+        value_start: 0,
+    }
 }
 
 impl Record {
@@ -427,17 +430,17 @@ impl Record {
     }
 
     /// The body up to the bytes of a value.
-    fn front(&self, stage: u64) -> Vec<u8> {
+    fn front(&self, sequence: u64, stage: u64) -> Vec<u8> {
         match self {
             Record::Data { offset, .. } => record::encode_data(stage, *offset).to_vec(),
             Record::Hole { offset, len, .. } => record::encode_hole(stage, *offset, *len),
-            Record::Node { state, stage, inline, .. } => record::encode_node(state, *stage, inline.is_some()),
+            Record::Node { state, stage, .. } => record::encode_node(state, sequence, *stage),
             Record::Tombstone { .. } => Vec::new(),
         }
     }
 
     /// The bytes of a value that end the body.
-    fn back(&self) -> &[u8] {
+    fn bulk(&self) -> &[u8] {
         match self {
             Record::Data { bytes, .. } => bytes,
             Record::Node { inline: Some(bytes), .. } => bytes,
@@ -447,6 +450,6 @@ impl Record {
 
     /// About how many bytes of log it takes.
     fn size(&self) -> u64 {
-        256 + self.back().len() as u64
+        256 + self.bulk().len() as u64
     }
 }

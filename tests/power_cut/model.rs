@@ -24,8 +24,6 @@ pub(crate) const TOP: Id = 0;
 pub(crate) struct Link {
     pub(crate) parent: Id,
     pub(crate) name: String,
-    /// Its place in the directory: greater than that of every name made before.
-    pub(crate) place: u64,
 }
 
 /// All that a record says.
@@ -84,7 +82,6 @@ pub(crate) struct Model {
     pub(crate) nodes: Vec<Node>,
     pub(crate) slots: Vec<Option<Handle>>,
     pub(crate) sync: SyncMode,
-    next_place: u64,
     /// The published trees, oldest first.
     history: Vec<Arc<Tree>>,
 }
@@ -93,7 +90,7 @@ impl Model {
     /// The model of a store that went through these trees and has just been opened with the last of them.
     pub(crate) fn new(history: Vec<Arc<Tree>>, sync: SyncMode, slots: usize) -> Model {
         let last = history.last().cloned().unwrap_or_default();
-        let mut model = Model { nodes: Vec::new(), slots: vec![None; slots], sync, next_place: 1, history };
+        let mut model = Model { nodes: Vec::new(), slots: vec![None; slots], sync, history };
         // In order of the store's ids, so that what is in order of those there is in order of numbers here.
         let mut paths: Vec<&String> = last.entries.keys().collect();
         paths.sort_by_key(|path| last.ids.get(*path));
@@ -155,8 +152,7 @@ impl Model {
 
     /// Gives a node a name, without touching any time.
     pub(crate) fn attach(&mut self, id: Id, parent: Id, name: &str) {
-        let link = Link { parent, name: name.into(), place: self.next_place };
-        self.next_place += 1;
+        let link = Link { parent, name: name.into() };
         self.nodes[id].now.links.push(link);
     }
 
@@ -228,11 +224,11 @@ impl Model {
 
     /// What a crash leaves.
     fn recorded_tree(&self) -> Tree {
-        let mut children: BTreeMap<Id, BTreeMap<u64, (&str, Id, &State)>> = BTreeMap::new();
+        let mut children: BTreeMap<Id, BTreeMap<&str, (Id, &State)>> = BTreeMap::new();
         for (id, node) in self.nodes.iter().enumerate() {
             let Some(state) = &node.recorded else { continue };
             for link in &state.links {
-                children.entry(link.parent).or_default().insert(link.place, (&link.name, id, state));
+                children.entry(link.parent).or_default().insert(&link.name, (id, state));
             }
         }
         let mut tree = Tree::default();
@@ -240,8 +236,8 @@ impl Model {
         let mut pending = vec![(String::new(), TOP, root)];
         let mut paths: BTreeMap<String, Id> = BTreeMap::new();
         while let Some((path, id, state)) = pending.pop() {
-            let below: Vec<_> = children.get(&id).into_iter().flat_map(BTreeMap::values).collect();
-            let directories = below.iter().filter(|(_, _, state)| state.kind == Kind::Directory).count();
+            let below: Vec<_> = children.get(&id).into_iter().flatten().collect();
+            let directories = below.iter().filter(|(_, (_, state))| state.kind == Kind::Directory).count();
             let links = if state.kind == Kind::Directory { 2 + directories } else { state.links.len() };
             let entry = Entry {
                 kind: state.kind,
@@ -252,9 +248,9 @@ impl Model {
                 target: state.target.clone(),
                 value: Arc::clone(&state.value),
                 first: String::new(),
-                children: below.iter().map(|(name, ..)| (*name).to_owned()).collect(),
+                children: below.iter().map(|(name, _)| (**name).to_owned()).collect(),
             };
-            pending.extend(below.iter().map(|(name, id, state)| (join(&path, name), *id, *state)));
+            pending.extend(below.iter().map(|(name, (id, state))| (join(&path, name), *id, *state)));
             paths.insert(path.clone(), id);
             tree.entries.insert(path, entry);
         }

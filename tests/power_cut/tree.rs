@@ -22,7 +22,7 @@ pub(crate) struct Entry {
     pub(crate) value: Arc<Vec<u8>>,
     /// The first path of the same entry: what tells hard links from copies.
     pub(crate) first: String,
-    /// The names in a directory, in the order in which readdir shows them.
+    /// The names in a directory that readdir shows, sorted.
     pub(crate) children: Vec<String>,
 }
 
@@ -90,6 +90,8 @@ fn read_entry(store: &Store, stat: &Stat, first: String) -> Result<Entry, Error>
         Kind::Directory => store.children(stat.id, 0, usize::MAX)?,
         _ => Vec::new(),
     };
+    let mut names: Vec<String> = children.iter().map(|child| text(&child.name)).collect();
+    names.sort();
     Ok(Entry {
         kind: attributes.kind,
         mode: attributes.mode,
@@ -99,7 +101,7 @@ fn read_entry(store: &Store, stat: &Stat, first: String) -> Result<Entry, Error>
         target,
         value: Arc::new(value),
         first,
-        children: children.iter().map(|child| text(&child.name)).collect(),
+        children: names,
     })
 }
 

@@ -7,16 +7,17 @@ use crate::log::codec::{Decoder, Encoder, Truncated};
 use crate::log::record::{ALIGNMENT, HEADER_LEN, Header, MAX_BODY, record_len};
 
 fn any_header() -> impl Strategy<Value = Header> {
-    let numbers = (1..=u64::MAX, any::<u64>(), any::<u64>());
-    (1..=u8::MAX, any::<bool>(), 0..=MAX_BODY as u32, any::<u32>(), numbers).prop_map(
-        |(kind, last, body_len, body_crc, (sequence, entry, durable))| Header {
+    let numbers = (1..=u64::MAX, any::<u64>(), 0..u32::MAX);
+    (1..=u8::MAX, any::<bool>(), 0..=MAX_BODY as u32, any::<[u32; 2]>(), numbers).prop_map(
+        |(kind, last, body_len, [body_crc, front], (sequence, entry, distance))| Header {
             kind,
             last,
             body_len,
+            front_len: front % (body_len + 1),
             body_crc,
             sequence,
             entry,
-            durable,
+            durable: sequence.saturating_sub(distance.into()),
         },
     )
 }
@@ -58,6 +59,8 @@ proptest! {
         bytes.put_u32(c);
         bytes.put_u64(d);
         bytes.put_i64(e);
+        bytes.put_varint(d);
+        bytes.put_signed_varint(e);
         bytes.extend_from_slice(&tail);
         let mut decoder = Decoder::new(&bytes);
         prop_assert_eq!(decoder.u8(), Ok(a));
@@ -65,6 +68,8 @@ proptest! {
         prop_assert_eq!(decoder.u32(), Ok(c));
         prop_assert_eq!(decoder.u64(), Ok(d));
         prop_assert_eq!(decoder.i64(), Ok(e));
+        prop_assert_eq!(decoder.varint(), Ok(d));
+        prop_assert_eq!(decoder.signed_varint(), Ok(e));
         prop_assert_eq!(decoder.rest(), &tail[..]);
         prop_assert_eq!(decoder.bytes(tail.len() + 1), Err(Truncated));
         prop_assert_eq!(decoder.bytes(tail.len()), Ok(&tail[..]));
@@ -74,12 +79,14 @@ proptest! {
 
 #[test]
 fn what_no_writer_writes_is_no_header() {
-    let header = Header { kind: 1, last: true, body_len: 0, body_crc: 0, sequence: 1, entry: 0, durable: 0 };
+    let header =
+        Header { kind: 1, last: true, body_len: 0, front_len: 0, body_crc: 0, sequence: 1, entry: 0, durable: 0 };
     assert!(Header::decode(&encoded(&header, 1, 64), 1, 64).is_some());
     for wrong in [
         Header { kind: 0, ..header },
         Header { sequence: 0, ..header },
         Header { body_len: MAX_BODY as u32 + 1, ..header },
+        Header { front_len: 1, ..header },
     ] {
         assert_eq!(Header::decode(&encoded(&wrong, 1, 64), 1, 64), None, "{wrong:?}");
     }
@@ -114,16 +121,20 @@ fn a_record_is_read_back_by_its_location() {
 }
 
 #[test]
-fn a_transaction_has_its_records_in_order_and_bodies_come_in_pieces() {
+fn recovery_shows_the_records_of_a_transaction_in_order_and_the_fronts_of_their_bodies() {
     let disk = SimDisk::new();
     let log = open(&disk, 1 << 20).0;
-    let drafts = [Draft { kind: 3, entry: 1, body: &[b"a", b"", b"bc"] }, Draft { kind: 4, entry: 2, body: &[] }];
+    let drafts = [
+        Draft { kind: 3, entry: 1, front: b"a", bulk: b"bc" },
+        Draft { kind: 4, entry: 2, front: &[], bulk: &[] },
+        Draft { kind: 5, entry: 3, front: &[], bulk: b"d" },
+    ];
     let locations = log.begin().append(&drafts).unwrap();
-    assert_eq!(locations.len(), 2);
+    assert_eq!(locations.len(), 3);
     assert!(log.begin().append(&[]).unwrap().is_empty());
     assert_eq!(*log.read(locations[0], 3, 1).unwrap(), *b"abc");
-    assert_eq!(log.written(), 2);
-    let expected = vec![(1, 1, Some(b"abc".to_vec())), (2, 2, Some(vec![]))];
+    assert_eq!(log.written(), 3);
+    let expected = vec![(1, 1, Some(b"a".to_vec())), (2, 2, Some(vec![])), (3, 3, Some(vec![]))];
     assert_eq!(recovered(&disk).1, expected);
 }
 
@@ -133,11 +144,10 @@ fn what_is_too_large_is_refused_and_changes_nothing() {
     let log = open(&disk, 600).0;
     fill(&log, 3);
     let body = vec![0; MAX_BODY];
-    let pieces: [&[u8]; 1] = [&body];
-    let drafts = vec![Draft { kind: 1, entry: 1, body: &pieces }; 256];
+    let drafts = vec![Draft { kind: 1, entry: 1, front: &[], bulk: &body }; 256];
     let result = log.begin().append(&drafts);
     assert!(matches!(result, Err(Error::TooLarge(_))), "{result:?}");
-    let result = log.begin().append(&[Draft { kind: 1, entry: 1, body: &[&body, b"x"] }]);
+    let result = log.begin().append(&[Draft { kind: 1, entry: 1, front: b"x", bulk: &body }]);
     assert!(matches!(result, Err(Error::TooLarge(_))), "{result:?}");
     fill(&log, 3);
     assert_eq!(recovered(&disk).1, filled(1..=6));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::log::{HEADER_LEN, Header, Location, MergeWriter, SealedSegment, Visit};
+use crate::log::{HEADER_LEN, Header, Location, MergeWriter, SealedSegment};
 use crate::store::extents::Extent;
 use crate::store::keydir::Keydir;
 use crate::store::range_map::Piece;
@@ -11,6 +11,9 @@ use crate::store::{EntryId, Error, Store};
 
 /// Changes applied to the keydir under one lock.
 const CHUNK: usize = 1000;
+
+/// The front and the bulk of a record's body.
+type Body<'b> = [&'b [u8]; 2];
 
 /// Where something is now.
 enum Move {
@@ -36,22 +39,22 @@ impl<'a> Copier<'a> {
     }
 
     /// Copies a record, as far as it is live.
-    pub(super) fn record(&mut self, visit: &Visit<'_>) -> Result<(), Error> {
-        let body = visit.body.unwrap_or_default();
-        match visit.header.kind {
-            record::NODE => self.node(visit.header, visit.location, body),
-            record::DATA => self.data(visit.header, visit.location, body),
-            record::HOLE => self.hole(visit.header, body),
+    pub(super) fn record(&mut self, header: &Header, from: Location, body: Body<'_>) -> Result<(), Error> {
+        match header.kind {
+            record::NODE => self.node(header, from, body),
+            record::DATA => self.data(header, from, body),
+            record::HOLE => self.hole(header, body),
             record::TOMBSTONE if self.oldest => Ok(()),
-            _ => self.append(visit.header, &[body]).map(drop),
+            _ => self.append(header, body).map(drop),
         }
     }
 
-    fn node(&mut self, header: &Header, from: Location, body: &[u8]) -> Result<(), Error> {
-        let Some(NodeRecord { state, stage, inline }) = record::decode_node(body) else {
-            return self.append(header, &[body]).map(drop);
-        };
+    fn node(&mut self, header: &Header, from: Location, body: Body<'_>) -> Result<(), Error> {
         let (id, sequence) = (header.entry, header.sequence);
+        let [front, bulk] = body;
+        let Some(NodeRecord { state, stage, inline }) = record::decode_node(front, sequence, header.bulk_len()) else {
+            return self.append(header, body).map(drop);
+        };
         let value = inline.map_or(0..0, |(_, len)| 0..u64::from(len));
         // What keeps its stage waits for this record to be published at the next start.
         let publishes = self.kept(stage) != 0;
@@ -64,21 +67,18 @@ impl<'a> Copier<'a> {
             Some((is_meta, current, live_parts(keydir, id, value.clone(), from, sequence)))
         });
         if publishes && current {
-            let to = self.append(header, &[body])?;
+            let to = self.append(header, body)?;
             if is_meta {
-                self.moves.push(Move::Meta { id, sequence, to, len: (HEADER_LEN + body.len()) as u64 });
+                self.moves.push(Move::Meta { id, sequence, to, len: (HEADER_LEN + front.len() + bulk.len()) as u64 });
             }
             return Ok(());
         }
         // Every part of its stage is in the run too, or was merged before, and says itself that it is published.
         let whole = live.iter().map(|(range, _)| range.end - range.start).sum::<u64>() == value.end && value.end > 0;
         if is_meta {
-            let front = record::encode_node(&state, 0, whole);
-            let bytes = match inline {
-                Some((skip, len)) if whole => body.get(skip as usize..(skip + len) as usize).unwrap_or_default(),
-                _ => &[],
-            };
-            let to = self.append(header, &[&front, bytes])?;
+            let front = record::encode_node(&state, sequence, 0);
+            let bytes = if whole { bulk } else { &[] };
+            let to = self.append(header, [&front, bytes])?;
             self.moves.push(Move::Meta { id, sequence, to, len: (HEADER_LEN + front.len()) as u64 });
             if whole {
                 let body_len = (front.len() + bytes.len()) as u32;
@@ -90,18 +90,18 @@ impl<'a> Copier<'a> {
         self.pieces(header, 0, from, body, live)
     }
 
-    fn data(&mut self, header: &Header, from: Location, body: &[u8]) -> Result<(), Error> {
-        let Some((stage, offset, len)) = record::decode_data(body) else {
-            return self.append(header, &[body]).map(drop);
+    fn data(&mut self, header: &Header, from: Location, body: Body<'_>) -> Result<(), Error> {
+        let Some((stage, offset, len)) = record::decode_data(body[0], header.bulk_len()) else {
+            return self.append(header, body).map(drop);
         };
         let (id, sequence) = (header.entry, header.sequence);
         let live = self.looked_up(|keydir| Some(live_parts(keydir, id, offset..offset + len, from, sequence)));
         self.pieces(header, self.kept(stage), from, body, live)
     }
 
-    fn hole(&mut self, header: &Header, body: &[u8]) -> Result<(), Error> {
-        let Some((stage, offset, len)) = record::decode_hole(body) else {
-            return self.append(header, &[body]).map(drop);
+    fn hole(&mut self, header: &Header, body: Body<'_>) -> Result<(), Error> {
+        let Some((stage, offset, len)) = record::decode_hole(body[0]) else {
+            return self.append(header, body).map(drop);
         };
         let counts = {
             let keydir = self.store.keydir.read();
@@ -109,7 +109,7 @@ impl<'a> Copier<'a> {
             current && keydir.is_published(stage)
         };
         match counts && !self.oldest {
-            true => self.append(header, &[&record::encode_hole(self.kept(stage), offset, len)]).map(drop),
+            true => self.append(header, [&record::encode_hole(self.kept(stage), offset, len), &[]]).map(drop),
             false => Ok(()),
         }
     }
@@ -126,15 +126,15 @@ impl<'a> Copier<'a> {
         header: &Header,
         stage: u64,
         from: Location,
-        body: &[u8],
+        [front, bulk]: Body<'_>,
         live: Vec<(Range<u64>, Extent)>,
     ) -> Result<(), Error> {
         for (range, extent) in live {
             let len = (range.end - range.start) as usize;
-            let start = extent.skip as usize;
-            let Some(bytes) = body.get(start..start + len) else { continue };
-            let front = record::encode_data(stage, range.start);
-            let location = self.writer.append(record::DATA, header.entry, header.sequence, &[&front, bytes])?;
+            let start = (extent.skip as usize).saturating_sub(front.len());
+            let Some(bytes) = bulk.get(start..start + len) else { continue };
+            let data = record::encode_data(stage, range.start);
+            let location = self.writer.append(record::DATA, header.entry, header.sequence, [&data, bytes])?;
             let body_len = (DATA_PREFIX + len) as u32;
             let to = Extent { location, body_len, skip: DATA_PREFIX as u32, sequence: header.sequence };
             self.moves.push(Move::Extent { id: header.entry, range, from, to });
@@ -142,7 +142,7 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    fn append(&mut self, header: &Header, body: &[&[u8]]) -> Result<Location, Error> {
+    fn append(&mut self, header: &Header, body: Body<'_>) -> Result<Location, Error> {
         Ok(self.writer.append(header.kind, header.entry, header.sequence, body)?)
     }
 

@@ -114,7 +114,7 @@ impl Store {
     fn run_merge(&self, run: &[SealedSegment], oldest: bool, size: u64) -> Result<(), Error> {
         let mut copier = Copier::new(self, run, oldest);
         for segment in run {
-            let damage = self.log.visit_sealed(segment, &mut |visit| copier.record(&visit));
+            let damage = self.log.visit_sealed(segment, &mut |header, from, body| copier.record(header, from, body));
             match damage {
                 Ok(None) => {}
                 Ok(Some(damage)) => {

@@ -23,6 +23,17 @@ fn spoiled(disk: &SimDisk, pattern: &[u8], back: u64) -> SimDisk {
     disk
 }
 
+/// Where the sequence number stands in the header of the record of which a marker begins the bulk.
+fn header(disk: &SimDisk, marker: &[u8]) -> (String, u64) {
+    let (path, place) = find(disk, marker).remove(0);
+    let bytes = disk.file(&path).unwrap();
+    let front_len = |record: u64| u32::from_le_bytes(bytes[record as usize + 32..][..4].try_into().unwrap());
+    let records = (64..place - 40).step_by(8);
+    let found: Vec<u64> = records.filter(|record| record + 40 + u64::from(front_len(*record)) == place).collect();
+    assert_eq!(found.len(), 1, "one record's bulk begins here");
+    (path, found[0] + 16)
+}
+
 fn names_the_key(result: Result<Option<Vec<u8>>, Error>, key: &str) {
     let error = result.unwrap_err();
     assert_eq!(error.errno(), libc::EIO);
@@ -140,15 +151,6 @@ fn a_long_value_with_a_damaged_piece_is_refused() {
 /// The record of a value is lost altogether, and only a later record of the same key, without a value, is there.
 #[test]
 fn a_value_whose_record_is_lost_is_refused_if_a_later_record_tells() {
-    // From a node record's inline value back to the record's sequence number in its header.
-    let header = |disk: &SimDisk, marker: &[u8]| {
-        let (path, place) = find(disk, marker).remove(0);
-        let bytes = disk.file(&path).unwrap();
-        // The body begins with the kind and flags, 72 bytes of numbers, one link of 18 bytes and the name.
-        let body = place - 72 - 18 - 1;
-        assert_eq!(bytes[body as usize], 1, "a file's record begins here");
-        (path, body - 24)
-    };
     for old in [false, true] {
         let (disk, store) = fresh();
         if old {
@@ -246,8 +248,9 @@ fn an_unreadable_record_costs_no_key_that_was_merged() {
     assert_eq!(places.len(), 1, "merged, and the original is gone");
     assert_eq!(store.get("l").unwrap().unwrap(), marked("a value that was merged", 200));
     drop(store);
-    // The header of the victim's record: its body has two bytes, 70 of numbers, one link and the name before the value.
-    let disk = spoiled(&disk, b"a value that is lost", 72 + 18 + 6 + 24);
+    let (path, place) = header(&disk, b"a value that is lost");
+    let disk = disk.restart();
+    assert!(disk.corrupt(&path, place, 1));
     let store = reopen(&disk);
     assert_eq!(store.recovery_report().damage.len(), 1);
     assert_eq!(store.get("victim").unwrap(), None);
