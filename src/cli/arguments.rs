@@ -87,8 +87,8 @@ impl From<Sync> for SyncMode {
     }
 }
 
-/// Unmount, and wait until the daemon has ended; of a mount with `--read-only` or `--fsname`, which does not tell where
-/// its daemon is, without waiting. A dead mount is cleared away.
+/// Unmount, and wait until the daemon has ended; of a mount with `--read-only` or `--fsname`, or of a store on a file
+/// system without sockets, which does not tell where its daemon is, without waiting. A dead mount is cleared away.
 #[derive(Debug, Args)]
 pub(super) struct UmountArguments {
     /// Where the store is mounted.

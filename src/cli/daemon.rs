@@ -55,7 +55,15 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     // Readers share the lock, so that they need no daemon.
     let server = match arguments.read_only {
         true => None,
-        false => Some(Server::start(Arc::clone(&store), mount.notifier(), &directory, &mountpoint)?),
+        false => Server::start(Arc::clone(&store), mount.notifier(), &directory, &mountpoint)
+            // The file system of the store may know no sockets.
+            .inspect_err(|failure| {
+                log::warn!(
+                    "no control socket, so that no command reaches the store while it is mounted: {}",
+                    failure.message
+                );
+            })
+            .ok(),
     };
     let merging = match arguments.read_only {
         true => None,

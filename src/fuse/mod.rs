@@ -28,6 +28,7 @@ mod placement;
 mod probe;
 mod readahead;
 mod received_fd;
+mod repetition;
 mod reply;
 mod session;
 mod supervisor;

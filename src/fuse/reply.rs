@@ -2,13 +2,19 @@
 //!
 //! Every reply answers exactly once; one that is dropped unanswered answers `EIO`.
 
+use std::time::Instant;
+
 use fuser::{
     Errno, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 
+use super::repetition::{KeptBack, Repetition};
 use crate::fs::{Error, Filesystem, Sequence};
 use crate::store::EntryId;
+
+/// What was said in the log of late. Of the process, as the log is.
+static SAID: Repetition = Repetition::new();
 
 /// A reply that can say no.
 pub(super) trait Refuse {
@@ -54,12 +60,20 @@ pub(super) struct Operation {
 }
 
 /// The number that stands for an error on the wire. `EIO` is said in the log as well, since a program shows no more of it
-/// than "Input/output error"; all else is how files ordinarily fail.
+/// than "Input/output error", but not again and again; all else is how files ordinarily fail.
 pub(super) fn errno(operation: Operation, error: &Error) -> Errno {
     let Operation { name, id } = operation;
     let errno = Errno::from_i32(error.errno());
     if errno == Errno::EIO {
-        log::error!("{name} of inode {id}: {error}");
+        if let Some(KeptBack { same, others }) = SAID.pass(&error.to_string(), Instant::now()) {
+            match same {
+                0 => log::error!("{name} of inode {id}: {error}"),
+                same => log::error!("{name} of inode {id}: {error}; {same} times more since this was last said"),
+            }
+            if others > 0 {
+                log::error!("{others} other errors were too many to be said");
+            }
+        }
     } else {
         log::debug!("{name} of inode {id}: {error}");
     }

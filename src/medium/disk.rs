@@ -9,7 +9,7 @@ use std::io;
 use std::mem;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -34,13 +34,18 @@ use super::{File, Lock, Medium, Space};
 #[derive(Clone, Debug)]
 pub struct Disk {
     root: PathBuf,
+    /// It was said that the file system does not tell its size.
+    sizeless: Arc<Once>,
 }
+
+/// The room on a file system that tells no size at all: what is missing there the write itself will tell.
+const WITHOUT_LIMIT: Space = Space { total: 1 << 60, free: 1 << 60, available: 1 << 60 };
 
 impl Disk {
     /// The medium whose root is the directory `root`. Touches nothing: a directory that is missing fails the first
     /// call that needs it.
     pub fn new(root: impl Into<PathBuf>) -> Disk {
-        Disk { root: root.into() }
+        Disk { root: root.into(), sizeless: Arc::new(Once::new()) }
     }
 
     /// Makes the store directory if it is missing, and durable its name; an empty one that is there is closed to
@@ -138,6 +143,15 @@ impl Medium for Disk {
 
     fn space(&self) -> io::Result<Space> {
         let figures = statvfs(&self.root)?;
+        if figures.blocks() == 0 {
+            let root = self.root.display();
+            self.sizeless.call_once(|| {
+                log::warn!(
+                    "the file system of {root} tells no size: no room is kept free on it for deletes and merges"
+                );
+            });
+            return Ok(WITHOUT_LIMIT);
+        }
         // Some file systems leave f_frsize at 0 (statvfs(3) counts blocks in it); counts of "no limit" would overflow.
         let unit = match figures.fragment_size() {
             0 => figures.block_size(),

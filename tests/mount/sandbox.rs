@@ -19,16 +19,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Sandbox {
     directory: TempDir,
+    store: PathBuf,
 }
 
 impl Sandbox {
     /// A place for a store, and an empty directory to mount it on.
     pub(crate) fn new() -> Sandbox {
+        Sandbox::with_store(None)
+    }
+
+    /// The same with a store elsewhere, on another filesystem perhaps.
+    pub(crate) fn with_store(store: Option<PathBuf>) -> Sandbox {
         require_fuse();
         let directory = tempfile::Builder::new().prefix("caskfs-test-").tempdir().unwrap();
         // Tests of other users' rights look in from outside.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-        let sandbox = Sandbox { directory };
+        let store = store.unwrap_or_else(|| directory.path().join("store"));
+        let sandbox = Sandbox { directory, store };
         fs::create_dir(sandbox.mountpoint()).unwrap();
         fs::create_dir(sandbox.outside("")).unwrap();
         sandbox
@@ -47,7 +54,7 @@ impl Sandbox {
     }
 
     pub(crate) fn store(&self) -> PathBuf {
-        self.directory.path().join("store")
+        self.store.clone()
     }
 
     pub(crate) fn mountpoint(&self) -> PathBuf {

@@ -46,7 +46,10 @@ impl Server {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        let listener = UnixListener::bind(socket_path(&File::open(directory)?))?;
+        let listener = UnixListener::bind(socket_path(&File::open(directory)?)).inspect_err(|_| {
+            // A file system that knows no sockets may have made something else.
+            let _ = std::fs::remove_file(&socket);
+        })?;
         std::fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
         let service = Arc::new(Service {
             store,

@@ -1,0 +1,113 @@
+//! A disk that others fill to the last block.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use nix::unistd::close;
+
+use crate::base::{Base, Kind};
+use crate::sandbox::Sandbox;
+
+/// Takes all the room there is, but for so many bytes.
+fn fill(base: &Path, leave: u64) {
+    let mut file = OpenOptions::new().create(true).append(true).open(base.join("filler")).unwrap();
+    let mut piece = 1 << 20;
+    while piece >= 512 {
+        match file.write_all(&vec![b'x'; piece]) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => piece /= 2,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let len = file.metadata().unwrap().len();
+    file.set_len(len.saturating_sub(leave)).unwrap();
+    file.sync_all().unwrap();
+}
+
+fn make_room(base: &Path) {
+    fs::remove_file(base.join("filler")).unwrap();
+    // ext4 gives room back when this is committed.
+    File::open(base).unwrap().sync_all().unwrap();
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    Ok(close(file)?)
+}
+
+fn value(key: usize) -> Vec<u8> {
+    format!("the value of key {key}\n").into_bytes().repeat(100 + 30 * key)
+}
+
+const KEYS: usize = 60;
+
+fn check(sandbox: &Sandbox, from: usize) {
+    for key in 0..KEYS {
+        match fs::read(sandbox.at(format!("k{key}"))) {
+            Ok(found) => assert!(key >= from && found == value(key), "k{key} is not as it was"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => assert!(key < from, "k{key} is gone"),
+            Err(error) => panic!("k{key}: {error}"),
+        }
+    }
+}
+
+/// Writes are refused with `ENOSPC` and change nothing, reads go on; and so does everything, without a hand laid on it,
+/// once there is room.
+#[test]
+fn a_disk_filled_by_others_loses_nothing() {
+    let Some(base) = Base::new(Kind::Ext4, 300) else { return };
+    let sandbox = Sandbox::with_store(Some(base.path().join("store")));
+    sandbox.mount();
+    (0..KEYS).for_each(|key| write(&sandbox.at(format!("k{key}")), &value(key)).unwrap());
+    fill(&base.path(), 0);
+    let long = vec![b'n'; 100_000];
+    for attempt in 0..3 {
+        for name in ["new", "k1", "k2"] {
+            let error = write(&sandbox.at(name), &long).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOSPC), "{name}, attempt {attempt}: {error}");
+        }
+    }
+    // A write that failed is still shown while the daemon lives; what was committed is what a crash leaves.
+    assert_eq!(fs::read(sandbox.at("k3")).unwrap(), value(3));
+    assert_eq!(sandbox.log().lines().filter(|line| line.contains("ERROR")).count(), 0, "{}", sandbox.log());
+    make_room(&base.path());
+    write(&sandbox.at("k0"), &value(0)).unwrap();
+    write(&sandbox.at("k1"), &value(1)).unwrap();
+    write(&sandbox.at("k2"), &value(2)).unwrap();
+    fs::remove_file(sandbox.at("new")).unwrap();
+    check(&sandbox, 0);
+    sandbox.crash();
+    check(&sandbox, 0);
+}
+
+/// The daemon dies on the full disk. The next one needs room for a new manifest: it says so, and waits for it.
+#[test]
+fn a_daemon_that_dies_on_a_full_disk_loses_nothing() {
+    let Some(base) = Base::new(Kind::Ext4, 300) else { return };
+    let sandbox = Sandbox::with_store(Some(base.path().join("store")));
+    sandbox.mount();
+    (0..KEYS).for_each(|key| write(&sandbox.at(format!("k{key}")), &value(key)).unwrap());
+    fill(&base.path(), 0);
+    for name in ["k1", "new"] {
+        let error = write(&sandbox.at(name), &vec![b'n'; 100_000]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC), "{name}: {error}");
+    }
+    sandbox.kill();
+    for _ in 0..3 {
+        let refused = sandbox.try_mount(&[]);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains("no space left"), "{said}");
+    }
+    // Readers need none.
+    sandbox.mount_with(&["--read-only"]);
+    check(&sandbox, 0);
+    sandbox.unmount();
+    make_room(&base.path());
+    sandbox.mount();
+    check(&sandbox, 0);
+    write(&sandbox.at("new"), b"new").unwrap();
+    sandbox.crash();
+    check(&sandbox, 0);
+}
