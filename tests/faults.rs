@@ -32,3 +32,10 @@ mod writers;
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
+
+/// `caskfs umount`, of a daemon too whose end that does not wait for: one that only reads, or has no socket.
+#[track_caller]
+fn unmount(sandbox: &sandbox::Sandbox) {
+    command::printed(command::caskfs(["umount".as_ref(), sandbox.mountpoint().as_os_str()]));
+    sandbox.wait_for_end();
+}

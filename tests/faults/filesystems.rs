@@ -7,8 +7,8 @@ use std::time::Duration;
 use caskfs::{Options, Store};
 
 use crate::base::{Base, Kind};
-use crate::command;
 use crate::sandbox::Sandbox;
+use crate::unmount;
 use crate::writers::{Writers, get, set, value};
 
 /// Names of all kinds, values short and long.
@@ -59,10 +59,7 @@ fn holds_on(base: &Base) -> String {
     assert!(writers.total() > 16, "{}", writers.total());
     sandbox.sh(CHECK);
     sandbox.sh("df . > /dev/null; rm -r w*");
-    let unmounted = command::caskfs(["umount".as_ref(), mount.as_os_str()]);
-    assert!(unmounted.status.success(), "{unmounted:?}");
-    // Without a socket the command does not.
-    sandbox.wait_for_end();
+    unmount(&sandbox);
     let compacted = sandbox.caskfs("compact", &[]);
     assert!(compacted.status.success(), "{compacted:?}");
     sandbox.mount_with(&["--read-only"]);

@@ -8,6 +8,7 @@ use nix::unistd::close;
 
 use crate::base::{Base, Kind};
 use crate::sandbox::Sandbox;
+use crate::unmount;
 
 /// Takes all the room there is, but for so many bytes.
 fn fill(base: &Path, leave: u64) {
@@ -103,7 +104,7 @@ fn a_daemon_that_dies_on_a_full_disk_loses_nothing() {
     // Readers need none.
     sandbox.mount_with(&["--read-only"]);
     check(&sandbox, 0);
-    sandbox.unmount();
+    unmount(&sandbox);
     make_room(&base.path());
     sandbox.mount();
     check(&sandbox, 0);
