@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -118,23 +119,46 @@ impl Base {
     /// Unmounts it: nobody may have a file of it open any more.
     #[track_caller]
     pub(crate) fn unmount(&self) {
-        // A process that was killed has lost its memory, and so its arguments in /proc, before its files are closed.
         let deadline = Instant::now() + Duration::from_secs(30);
+        let wait = |why: &str| {
+            assert!(Instant::now() < deadline, "{why}");
+            thread::sleep(Duration::from_millis(10));
+        };
+        // A process that was killed has lost its memory, and so its arguments in /proc, before its files are closed.
         while self.is_mounted() {
             let output = Command::new("umount").arg(self.target()).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() || Instant::now() < deadline, "umount: {said}");
-            std::thread::sleep(Duration::from_millis(10));
+            if !output.status.success() {
+                wait(&String::from_utf8_lossy(&output.stderr));
+            }
+        }
+        // Another process's mount namespace may have kept a copy of the mount for a moment, and who mounts the image
+        // meanwhile finds the same filesystem in the state in which it was.
+        while is_attached(&self.image()) {
+            wait("the image stays in use");
         }
     }
 
-    /// Cuts its power: what was not synced is gone. Everything fails until it was unmounted and mounted again.
-    pub(crate) fn cut_power(&self) {
-        run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(self.target()));
+    /// A hand on the power switch. It is a process that was begun before, since a new one has copies of all files that
+    /// this one has open for a moment, and closes them: halves of values are committed at that.
+    pub(crate) fn power_switch(&self) -> PowerSwitch {
+        let script = r#"read -r _ && exec xfs_io -x -c shutdown "$0""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(self.target()).stdin(Stdio::piped());
+        PowerSwitch(command.spawn().unwrap())
     }
 
     fn is_mounted(&self) -> bool {
         is_mountpoint(&self.target())
+    }
+}
+
+/// Cuts a filesystem's power: what was not synced is gone. Everything fails until it was unmounted and mounted again.
+pub(crate) struct PowerSwitch(Child);
+
+impl PowerSwitch {
+    pub(crate) fn cut(mut self) {
+        self.0.stdin.take().unwrap().write_all(b"now\n").unwrap();
+        assert!(self.0.wait().unwrap().success());
     }
 }
 
@@ -151,6 +175,13 @@ impl Drop for Base {
 fn is_mountpoint(path: &Path) -> bool {
     let table = fs::read_to_string("/proc/self/mounts").unwrap();
     table.lines().any(|line| line.split(' ').nth(1).is_some_and(|mounted| Path::new(mounted) == path))
+}
+
+/// Whether a loop device has this image.
+fn is_attached(image: &Path) -> bool {
+    let devices = fs::read_dir("/sys/block").unwrap().filter_map(|device| Some(device.ok()?.path()));
+    let backing = |device: PathBuf| fs::read_to_string(device.join("loop/backing_file")).ok();
+    devices.filter_map(backing).any(|file| Path::new(file.trim_end()) == image)
 }
 
 /// Why such a filesystem cannot be had here.

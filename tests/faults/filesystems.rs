@@ -9,7 +9,7 @@ use caskfs::{Options, Store};
 use crate::base::{Base, Kind};
 use crate::sandbox::Sandbox;
 use crate::unmount;
-use crate::writers::{Writers, get, set, value};
+use crate::writers::{Writers, get, value};
 
 /// Names of all kinds, values short and long.
 const FILL: &str = r#"
@@ -48,9 +48,8 @@ fn holds_on(base: &Base) -> String {
     let writers = Writers::default();
     let mount = sandbox.mountpoint();
     for round in ["first", "second"] {
-        let set = |key: &str, version| set(&mount, key, version, true);
-        writers.write(set, || {
-            thread::sleep(Duration::from_millis(300));
+        writers.write_to(&mount, true, || {
+            thread::sleep(Duration::from_millis(400));
             sandbox.kill();
         });
         said += &sandbox.mount();

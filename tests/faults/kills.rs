@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::sandbox::Sandbox;
 use crate::variable;
-use crate::writers::{Writers, get, set};
+use crate::writers::{Writers, get};
 
 #[test]
 fn what_was_acknowledged_survives_kill_nine() {
@@ -18,9 +18,8 @@ fn what_was_acknowledged_survives_kill_nine() {
     let writers = Writers::default();
     let mut random = StdRng::seed_from_u64(variable("CASKFS_FAULTS_SEED", 9));
     for round in 0..rounds {
-        let set = |key: &str, version| set(&mount, key, version, false);
-        writers.write(set, || {
-            thread::sleep(Duration::from_millis(random.random_range(50..700)));
+        writers.write_to(&mount, false, || {
+            thread::sleep(Duration::from_millis(random.random_range(100..800)));
             sandbox.kill();
         });
         sandbox.mount();

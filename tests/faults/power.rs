@@ -9,16 +9,16 @@ use caskfs::{Error, Options, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::base::{Base, Kind};
+use crate::base::{Base, Kind, PowerSwitch};
 use crate::sandbox::Sandbox;
 use crate::variable;
-use crate::writers::{Writers, get, set, value};
+use crate::writers::{Writers, get, value};
 
 /// Cuts the power after a moment by chance, beside a file that nobody has synced.
-fn cut_power(base: &Base, random: &mut StdRng) {
-    thread::sleep(Duration::from_millis(random.random_range(50..900)));
+fn cut_power(base: &Base, switch: PowerSwitch, random: &mut StdRng) {
+    thread::sleep(Duration::from_millis(random.random_range(100..900)));
     fs::write(base.path().join("unsynced"), "text that no sync was asked for").unwrap();
-    base.cut_power();
+    switch.cut();
 }
 
 /// And it is back. That file proves that the cut was one.
@@ -42,7 +42,8 @@ fn what_was_acknowledged_survives_a_power_cut() {
         let always = round % 2 == 1;
         sandbox.mount_with(if always { &["--sync", "always"] } else { &[] });
         writers.check(&format!("round {round}"), |key| get(&mount, key));
-        writers.write(|key, version| set(&mount, key, version, !always), || cut_power(&base, &mut random));
+        let switch = base.power_switch();
+        writers.write_to(&mount, !always, || cut_power(&base, switch, &mut random));
         sandbox.kill();
         power_is_back(&base);
     }
@@ -71,7 +72,8 @@ fn rotations_and_merges_survive_a_power_cut() {
         let merger = Arc::clone(&store);
         let merging = thread::spawn(move || while merger.compact().is_ok() {});
         let set = |key: &str, version| put(&store, key, version).map_err(std::io::Error::other);
-        writers.write(set, || cut_power(&base, &mut random));
+        let switch = base.power_switch();
+        writers.write(set, || cut_power(&base, switch, &mut random));
         merging.join().unwrap();
         let info = store.info();
         let info = info.unwrap_or_else(|error| panic!("a store that has failed tells no more: {error}"));

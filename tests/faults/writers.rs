@@ -1,11 +1,15 @@
 //! Eight writers that log what was acknowledged to them, until the ground goes from under them; and the check that all
 //! of it is there.
+//!
+//! Those that write to a mount are a process of their own, which starts no other: a process that forks has its open
+//! files closed once more, and a close commits what was written so far.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use nix::unistd::close;
@@ -28,25 +32,54 @@ pub(crate) struct Writers {
     histories: Mutex<HashMap<String, History>>,
 }
 
+/// Where the process of writers is told its mount, whether it syncs the directory, and its log.
+const VARIABLES: [&str; 3] = ["CASKFS_WRITERS_MOUNT", "CASKFS_WRITERS_BARRIER", "CASKFS_WRITERS_LOG"];
+
 impl Writers {
+    /// Lets them write to a mount, in a process of their own, until they cannot any more; `meanwhile` makes that so.
+    /// With a `barrier` changes of names are synced too.
+    pub(crate) fn write_to(&self, mount: &Path, barrier: bool, meanwhile: impl FnOnce()) {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        for (key, history) in self.histories.lock().iter() {
+            writeln!(&log, "{key} {} {}", history.tried, history.acknowledged).unwrap();
+        }
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "writers::write_until_it_fails"]).stdout(Stdio::null());
+        let values = [mount.as_os_str(), if barrier { "yes" } else { "no" }.as_ref(), log.path().as_os_str()];
+        let mut child = command.envs(VARIABLES.into_iter().zip(values)).spawn().unwrap();
+        meanwhile();
+        assert!(child.wait().unwrap().success(), "the writers");
+        self.histories.lock().extend(read_log(log.path()));
+    }
+
     /// Lets them write, each on from where it was, until `set` fails for it. `meanwhile` is what makes that so.
     pub(crate) fn write(&self, set: impl Fn(&str, u32) -> io::Result<()> + Sync, meanwhile: impl FnOnce()) {
+        self.run(&|key, version| set(key, version), &|_, _| {}, meanwhile);
+    }
+
+    fn run(
+        &self,
+        set: &(impl Fn(&str, u32) -> io::Result<()> + Sync),
+        note: &(impl Fn(&str, History) + Sync),
+        meanwhile: impl FnOnce(),
+    ) {
+        let change = |key: &str, change: &dyn Fn(&mut History)| {
+            let mut histories = self.histories.lock();
+            let history = histories.entry(key.to_owned()).or_default();
+            change(history);
+            note(key, *history);
+            *history
+        };
         thread::scope(|scope| {
             for writer in 0..WRITERS {
-                let set = &set;
                 scope.spawn(move || {
                     for number in 0.. {
                         let key = format!("w{writer}-{}", number % KEYS);
-                        let version = {
-                            let mut histories = self.histories.lock();
-                            let history = histories.entry(key.clone()).or_default();
-                            history.tried += 1;
-                            history.tried
-                        };
+                        let version = change(&key, &|history| history.tried += 1).tried;
                         if set(&key, version).is_err() {
                             break;
                         }
-                        self.histories.lock().entry(key).or_default().acknowledged = version;
+                        change(&key, &|history| history.acknowledged = version);
                     }
                 });
             }
@@ -64,7 +97,8 @@ impl Writers {
             let version = version(key, found.as_deref(), allowed.clone());
             let text = String::from_utf8_lossy(found.as_deref().unwrap_or(b"nothing")).into_owned();
             history.acknowledged = version.unwrap_or_else(|| {
-                panic!("{when}: {key} is {text:.40?} of {} bytes, {history:?}", text.len());
+                let start: String = text.chars().take(40).collect();
+                panic!("{when}: {key} is {start:?}... of {} bytes, {history:?}", text.len());
             });
         }
     }
@@ -73,6 +107,30 @@ impl Writers {
     pub(crate) fn total(&self) -> u32 {
         self.histories.lock().values().map(|history| history.acknowledged).sum()
     }
+}
+
+/// The process of writers, if this was started as one.
+#[test]
+fn write_until_it_fails() {
+    let [Some(mount), Some(barrier), Some(log)] = VARIABLES.map(std::env::var_os) else { return };
+    let (mount, barrier) = (Path::new(&mount), barrier == "yes");
+    let writers = Writers { histories: Mutex::new(read_log(log.as_ref())) };
+    let log = File::options().append(true).open(log).unwrap();
+    let note = |key: &str, History { tried, acknowledged }| {
+        (&log).write_all(format!("{key} {tried} {acknowledged}\n").as_bytes()).unwrap();
+    };
+    writers.run(&|key, version| set(mount, key, version, barrier), &note, || {});
+}
+
+/// A line for each change of a key's history; the last one counts.
+fn read_log(path: &Path) -> HashMap<String, History> {
+    let text = fs::read_to_string(path).unwrap();
+    let parse = |line: &str| {
+        let mut words = line.split(' ');
+        let key = words.next()?.to_owned();
+        Some((key, History { tried: words.next()?.parse().ok()?, acknowledged: words.next()?.parse().ok()? }))
+    };
+    text.lines().map(|line| parse(line).unwrap()).collect()
 }
 
 /// The newest of the allowed versions that a key with these bytes may have.
@@ -102,7 +160,7 @@ pub(crate) fn value(key: &str, version: u32) -> Vec<u8> {
 
 /// Brings a key into a version in one of the ways in which programs do, and returns when that is acknowledged; when it
 /// is durable too, if `barrier`.
-pub(crate) fn set(mount: &Path, key: &str, version: u32, barrier: bool) -> io::Result<()> {
+fn set(mount: &Path, key: &str, version: u32, barrier: bool) -> io::Result<()> {
     let path = mount.join(key);
     if is_removal(version) {
         match fs::remove_file(&path) {
