@@ -19,6 +19,16 @@ pub(super) fn segment(id: u32) -> String {
     format!("{SEGMENTS}/{id:08}.log")
 }
 
+/// The path of a segment's hint.
+pub(super) fn hint(id: u32) -> String {
+    format!("{SEGMENTS}/{id:08}.hint")
+}
+
+/// The number of the segment whose hint has this name, also while it is written.
+pub(super) fn hint_number(name: &str) -> Option<u32> {
+    name.strip_suffix(".tmp").unwrap_or(name).strip_suffix(".hint")?.parse().ok()
+}
+
 /// The number of the segment in a file of this name.
 pub(super) fn segment_number(name: &str) -> Option<u32> {
     let number = name.strip_suffix(".log")?.parse().ok()?;

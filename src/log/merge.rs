@@ -88,6 +88,10 @@ impl Log {
     pub fn drop_segments(&self, ids: &[u32]) {
         for id in ids {
             self.segments.write().remove(id);
+            if self.hinted.lock().remove(id) {
+                // A hint without its segment does not count, and the next start removes it.
+                let _ = self.medium.remove(&files::hint(*id));
+            }
             if let Err(error) = self.medium.remove(&files::segment(*id)) {
                 log::warn!("segment {id} is merged, but its file stays: {error}");
             }

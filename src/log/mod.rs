@@ -15,6 +15,7 @@ mod codec;
 mod error;
 mod files;
 mod format;
+mod hint;
 mod manifest;
 mod merge;
 mod record;
@@ -27,13 +28,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
 pub use codec::{Decoder, Encoder, Truncated};
+use error::Context;
 pub use error::Error;
 pub use format::{FORMAT_VERSION, StoreId};
 pub use merge::{MergeWriter, SealedSegment};
@@ -73,6 +75,8 @@ pub struct Log {
     syncing: Mutex<()>,
     durable: AtomicU64,
     failure: OnceLock<String>,
+    /// Sealed segments that have a hint, or can have none.
+    hinted: Mutex<BTreeSet<u32>>,
 }
 
 impl Log {
@@ -175,6 +179,28 @@ impl Log {
         let segment = self.create_segment(id)?;
         self.writer.lock().prepared(segment);
         Ok(())
+    }
+
+    /// Writes the hint of one sealed segment that has none. Returns whether there was one to write.
+    ///
+    /// # Errors
+    /// Those of the medium. They are no failure of the log: without the hint the next start takes longer.
+    pub fn write_hint(&self) -> Result<bool, Error> {
+        self.check()?;
+        let without = {
+            let (manifest, hinted) = (self.manifest.lock(), self.hinted.lock());
+            let mut sealed = manifest.segments.iter().filter_map(|(&id, sealed)| Some((id, (*sealed)?)));
+            sealed.find(|(id, _)| !hinted.contains(id))
+        };
+        let Some((id, sealed)) = without else { return Ok(false) };
+        self.hinted.lock().insert(id);
+        let Some(segment) = self.segments.read().get(&id).cloned() else { return Ok(true) };
+        let written = hint::write(&*self.medium, &segment, &sealed);
+        // A merge may have taken the segment away meanwhile.
+        if !self.segments.read().contains_key(&id) {
+            let _ = self.medium.remove(&files::hint(id));
+        }
+        written.context(|| format!("writing the hint of segment {id}")).map(|()| true)
     }
 
     fn create_segment(&self, id: u32) -> Result<Arc<Segment>, Error> {

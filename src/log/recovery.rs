@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::error::{Context, Error};
 use super::files;
 use super::format;
+use super::hint::Hint;
 use super::manifest::{Manifest, SegmentList};
 use super::record::{Header, Location};
 use super::scan::Scanner;
@@ -25,7 +26,7 @@ use crate::medium::Medium;
 /// A record met during recovery.
 #[derive(Debug)]
 pub struct Visit<'a> {
-    /// Its header.
+    /// Its header. From a hint it has no checksum and no word of what was durable.
     pub header: &'a Header,
     /// Where it is.
     pub location: Location,
@@ -49,6 +50,8 @@ pub struct Damage {
 pub struct Report {
     /// Records read.
     pub records: u64,
+    /// Segments that were not read, because their hints say what is in them.
+    pub hints: Vec<u32>,
     /// Bytes of unacknowledged transactions that were cut off, and where.
     pub torn: Vec<Damage>,
     /// Damaged stretches.
@@ -86,7 +89,7 @@ impl Log {
             list.insert(segment.id, None);
             segments.insert(segment.id, Arc::new(segment));
         }
-        let mut last_sequence = read_sealed(&segments, &list, visit, &mut report)?;
+        let mut last_sequence = read_sealed(&*medium, &segments, &list, visit, &mut report)?;
         let unsealed = segments.values().filter(|segment| list.get(&segment.id) == Some(&None)).cloned().collect();
         let tail = read_tail(unsealed, &mut last_sequence, visit, &mut report)?;
 
@@ -118,6 +121,7 @@ impl Log {
             syncing: Mutex::new(()),
             durable: AtomicU64::new(last_sequence),
             failure: OnceLock::new(),
+            hinted: Mutex::new(report.hints.iter().copied().collect()),
             options,
         };
         Ok((log, report))
@@ -196,7 +200,8 @@ fn unnamed(
 /// not. What they hold is elsewhere.
 fn remove_strangers(medium: &dyn Medium, list: &SegmentList) -> io::Result<()> {
     for name in medium.list(files::SEGMENTS)? {
-        if files::segment_number(&name).is_some_and(|number| !list.contains_key(&number)) {
+        let number = files::segment_number(&name).or_else(|| files::hint_number(&name));
+        if number.is_some_and(|number| !list.contains_key(&number)) || name.ends_with(".hint.tmp") {
             medium.remove(&format!("{}/{name}", files::SEGMENTS))?;
         }
     }
@@ -205,6 +210,7 @@ fn remove_strangers(medium: &dyn Medium, list: &SegmentList) -> io::Result<()> {
 
 /// Shows the records of all sealed segments; returns the highest sequence number.
 fn read_sealed(
+    medium: &dyn Medium,
     segments: &BTreeMap<u32, Arc<Segment>>,
     list: &SegmentList,
     visit: &mut Visitor<'_>,
@@ -217,6 +223,16 @@ fn read_sealed(
         last_sequence = last_sequence.max(sealed.last_sequence);
         let Some(segment) = segments.get(id) else { continue };
         segment.close(sealed.end);
+        // One that cannot be read is as good as none.
+        if let Ok(Some(hint)) = Hint::read(medium, segment, &sealed) {
+            let unreadable = report.unreadable;
+            hint.visit(&mut |header, location, front| {
+                report.records += 1;
+                visit(Visit { header, location, front: Some(front), unreadable });
+            });
+            report.hints.push(*id);
+            continue;
+        }
         let context = || format!("reading segment {id}");
         let mut scanner = Scanner::new(segment, Some(sealed.end)).context(context)?;
         let mut offset = scanner.start();

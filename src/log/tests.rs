@@ -4,6 +4,7 @@
 mod damage;
 mod decoders;
 mod failures;
+mod hints;
 mod manifest;
 mod records;
 mod rotation;

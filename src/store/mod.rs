@@ -187,6 +187,15 @@ impl Store {
         self.sync()
     }
 
+    /// Writes the hints that sealed segments lack, so that the next start is fast.
+    ///
+    /// # Errors
+    /// Those of the medium. They do the store no harm.
+    pub fn write_hints(&self) -> Result<(), Error> {
+        while self.log.write_hint()? {}
+        Ok(())
+    }
+
     /// Waits until everything that was acknowledged is durable.
     ///
     /// # Errors

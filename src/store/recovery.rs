@@ -11,6 +11,8 @@ use crate::log::{Damage, Location, Report, Visit};
 pub struct RecoveryReport {
     /// Records read.
     pub records: u64,
+    /// Segments whose hints were read in their stead.
+    pub hints: u64,
     /// Unacknowledged bytes at the end of the log that a crash left and that were cut off.
     pub torn: Vec<Damage>,
     /// Stretches of the log that are not as they were written.
@@ -91,7 +93,14 @@ pub(super) fn report(keydir: &mut Keydir, log: Report, findings: Findings) -> Re
     let mut damaged_keys: Vec<String> = findings.damaged.into_iter().map(|id| keydir.path(id)).collect();
     damaged_keys.sort();
     damaged_keys.dedup();
-    RecoveryReport { records: log.records, torn: log.torn, damage: log.damage, damaged_keys, lost_directories }
+    RecoveryReport {
+        records: log.records,
+        hints: log.hints.len() as u64,
+        torn: log.torn,
+        damage: log.damage,
+        damaged_keys,
+        lost_directories,
+    }
 }
 
 impl RecoveryReport {

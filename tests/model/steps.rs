@@ -82,7 +82,10 @@ impl World {
                 let merged = self.filesystem.store().merge_run(first, count);
                 merged.map(drop).map_err(|error| format!("merge: {error}"))
             }
-            Operation::Compact => self.filesystem.store().compact().map_err(|error| format!("compact: {error}")),
+            Operation::Compact => {
+                let compacted = self.filesystem.store().compact().and_then(|()| self.filesystem.store().write_hints());
+                compacted.map_err(|error| format!("compact: {error}"))
+            }
             Operation::Reopen => self.reopen(),
             Operation::Crash => {
                 self.crash();

@@ -147,6 +147,8 @@ impl Driver {
                     Some((first, count)) => fs.store().merge_run(first, count).map(drop)?,
                     None => fs.store().compact()?,
                 }
+                // Without its hints the store is as good.
+                let _ = fs.store().write_hints();
                 None
             }
             Call::Read { slot } => {
