@@ -51,19 +51,15 @@ impl Filesystem {
     /// # Errors
     /// [`Error::Stale`] if it is gone, [`Error::ReadOnly`] for writing on a store that takes no writes, and the
     /// reason if it has stopped taking them.
-    pub fn open(&self, caller: &Caller, id: EntryId, flags: OpenFlags) -> Result<HandleId, Error> {
+    pub fn open(&self, id: EntryId, flags: OpenFlags) -> Result<HandleId, Error> {
         let stat = self.store.entry(id)?;
         if stat.attributes.kind == Kind::Directory {
             return Err(Error::IsADirectory);
         }
-        if flags.write || flags.truncate {
+        if flags.write {
             self.store.check_writable()?;
         }
-        let state = &mut *self.state.lock();
-        if flags.truncate {
-            self.truncate(state, caller, &stat, 0)?;
-        }
-        Ok(state.open(id, flags.write))
+        Ok(self.state.lock().open(id, flags.write))
     }
 
     /// Reads up to `size` bytes; fewer at the end.

@@ -21,9 +21,8 @@ use crate::store::{EntryId, Error, Options, ROOT, Stat, Store};
 
 const ROOT_USER: Caller = Caller { uid: 0, gid: 0, umask: 0 };
 const USER: Caller = Caller { uid: 1000, gid: 100, umask: 0 };
-const WRITE: OpenFlags = OpenFlags { write: true, truncate: false };
-const READ: OpenFlags = OpenFlags { write: false, truncate: false };
-const TRUNCATE: OpenFlags = OpenFlags { write: true, truncate: true };
+const WRITE: OpenFlags = OpenFlags { write: true };
+const READ: OpenFlags = OpenFlags { write: false };
 
 /// A filesystem on a disk in memory.
 struct Mount {
@@ -66,7 +65,14 @@ impl Mount {
     }
 
     fn open(&self, id: EntryId, flags: OpenFlags) -> HandleId {
-        self.filesystem.open(&ROOT_USER, id, flags).unwrap()
+        self.filesystem.open(id, flags).unwrap()
+    }
+
+    /// open(2) with O_TRUNC, as the kernel has it done.
+    fn open_truncated(&self, caller: &Caller, id: EntryId, flags: OpenFlags) -> HandleId {
+        let handle = self.open(id, flags);
+        assert_eq!(self.setattr(caller, id, resize(0)).size, 0);
+        handle
     }
 
     fn write(&self, (id, handle): (EntryId, HandleId), offset: u64, bytes: &[u8]) {

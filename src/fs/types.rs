@@ -73,13 +73,12 @@ pub struct SetAttributes {
     pub mtime: Option<SetTime>,
 }
 
-/// How a file is opened: what matters here of open(2)'s flags.
+/// How a file is opened: what matters here of open(2)'s flags. O_TRUNC does not: whoever opens then sets the length to
+/// 0, with [`Filesystem::setattr`](super::Filesystem::setattr).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenFlags {
     /// O_WRONLY or O_RDWR.
     pub write: bool,
-    /// O_TRUNC.
-    pub truncate: bool,
 }
 
 /// One name in a directory.

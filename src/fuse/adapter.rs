@@ -52,11 +52,7 @@ impl Adapter {
 /// The flags of an open file: its pages stay cached, since nobody else changes them. A handle that cannot have changed
 /// anything needs no FLUSH; one that can must keep it, for FLUSH is what writes a mapping's pages out at close.
 fn open_answer(flags: crate::fs::OpenFlags) -> FopenFlags {
-    if flags.write || flags.truncate {
-        FopenFlags::FOPEN_KEEP_CACHE
-    } else {
-        FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH
-    }
+    if flags.write { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH }
 }
 
 impl fuser::Filesystem for Adapter {
@@ -193,9 +189,9 @@ impl fuser::Filesystem for Adapter {
         });
     }
 
-    fn open(&self, request: &Request, id: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, _request: &Request, id: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let flags = open_flags(flags.0);
-        let work = |fs: &Filesystem| fs.open(&caller(request), id.0, flags);
+        let work = |fs: &Filesystem| fs.open(id.0, flags);
         self.answer("open", id, reply, work, |reply, handle| reply.opened(FileHandle(handle), open_answer(flags)));
     }
 

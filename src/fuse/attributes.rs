@@ -123,10 +123,7 @@ pub(super) fn maker(request: &Request, umask: u32) -> Caller {
 
 /// open(2)'s flags.
 pub(super) fn open_flags(flags: i32) -> OpenFlags {
-    OpenFlags {
-        write: fuser::OpenFlags(flags).acc_mode() != OpenAccMode::O_RDONLY,
-        truncate: flags & libc::O_TRUNC != 0,
-    }
+    OpenFlags { write: fuser::OpenFlags(flags).acc_mode() != OpenAccMode::O_RDONLY }
 }
 
 /// renameat2(2)'s flags; `None` for a combination that is not served.

@@ -9,9 +9,7 @@ use std::time::Duration;
 use fuser::{InitFlags, KernelConfig};
 
 /// What is asked for, and why it is safe for a filesystem that nobody else changes.
-const WANTED: [InitFlags; 7] = [
-    // O_TRUNC comes with OPEN instead of as a SETATTR before it, so that emptying and writing are one change.
-    InitFlags::FUSE_ATOMIC_O_TRUNC,
+const WANTED: [InitFlags; 6] = [
     // Lookups and readdirs of one directory at the same time: `fs` locks for itself.
     InitFlags::FUSE_PARALLEL_DIROPS,
     // Attributes come with the names, when the kernel finds that they are asked for.
@@ -26,6 +24,8 @@ const WANTED: [InitFlags; 7] = [
 ];
 // Not asked for, on purpose: POSIX_LOCKS and FLOCK_LOCKS (the kernel's own locks work, and die with their process),
 // WRITEBACK_CACHE (slower here, and it hides data from sync(2)), EXPORT_SUPPORT (needs lookups of "." and ".."),
+// ATOMIC_O_TRUNC (OPEN comes before the kernel has looked whether the file is a running program: O_RDONLY | O_TRUNC
+// would empty it, and be refused; a SETATTR after OPEN empties it as atomically, since the file is then open for writing),
 // AUTO_INVAL_DATA (nobody else writes), NO_OPEN_SUPPORT (handles carry state).
 
 /// The largest WRITE that the kernel may send, and by it the largest READ, in bytes.

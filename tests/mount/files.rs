@@ -142,3 +142,34 @@ fn df_shows_the_disk() {
     let (mount, disk) = (free("\"$MNT\""), free("\"$STORE\""));
     assert!(mount > 0 && mount <= disk, "{mount} of {disk}");
 }
+
+/// Nor can it be written to, whichever way it is opened.
+#[test]
+fn a_program_that_runs_cannot_be_emptied() {
+    use std::process::{Command, Stdio};
+
+    use nix::errno::Errno;
+    use nix::fcntl::{OFlag, open};
+    use nix::sys::stat::Mode;
+
+    let sandbox = Sandbox::mounted();
+    // Not by this process, whose other threads fork: a copy of the descriptor would make the start fail.
+    sandbox.sh("cp /bin/cat program");
+    let bytes = fs::read("/bin/cat").unwrap();
+    let mut running = Command::new(sandbox.at("program")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    for access in [OFlag::O_RDONLY, OFlag::O_WRONLY, OFlag::O_RDWR] {
+        for _ in 0..10 {
+            let refused = open(&sandbox.at("program"), access | OFlag::O_TRUNC, Mode::empty()).map(drop);
+            assert_eq!(refused, Err(Errno::ETXTBSY), "{access:?}");
+            assert_eq!(fs::metadata(sandbox.at("program")).unwrap().len(), bytes.len() as u64);
+        }
+    }
+    assert!(fs::read(sandbox.at("program")).unwrap() == bytes);
+    running.stdin.take().unwrap().write_all(b"alive").unwrap();
+    assert_eq!(running.wait_with_output().unwrap().stdout, b"alive");
+    // What has ended can be.
+    open(&sandbox.at("program"), OFlag::O_RDONLY | OFlag::O_TRUNC, Mode::empty()).unwrap();
+    assert_eq!(fs::metadata(sandbox.at("program")).unwrap().len(), 0);
+    sandbox.crash();
+    assert_eq!(fs::metadata(sandbox.at("program")).unwrap().len(), 0);
+}

@@ -122,19 +122,21 @@ impl Driver {
 
     fn begin(&mut self, call: &Call) -> Result<Acknowledged, Error> {
         let fs = Arc::clone(&self.fs);
-        let flags = |write, truncate| OpenFlags { write, truncate };
         let sequence = match call {
             Call::Create { slot, path, mode } => {
                 let (parent, name) = self.place(path)?;
-                let (stat, handle) = fs.create(&CALLER, parent, name, *mode, flags(true, false))?;
+                let (stat, handle) = fs.create(&CALLER, parent, name, *mode, OpenFlags { write: true })?;
                 self.slots[*slot] = Some((stat.id, handle));
                 None
             }
             Call::Open { slot, path, write, truncate } => {
                 let id = self.find(path)?;
                 fs.remember(id);
-                self.slots[*slot] = Some((id, fs.open(&CALLER, id, flags(*write, *truncate))?));
-                None
+                self.slots[*slot] = Some((id, fs.open(id, OpenFlags { write: *write })?));
+                match truncate {
+                    true => fs.setattr(&CALLER, id, None, SetAttributes { size: Some(0), ..Default::default() })?.1,
+                    false => None,
+                }
             }
             Call::Write { slot, offset, len, stamp } => {
                 let (id, handle) = self.slot(*slot)?;

@@ -16,7 +16,7 @@ fn flush_of_a_file_that_was_only_created_commits_nothing() {
 fn flush_of_a_file_that_was_only_emptied_commits_nothing() {
     let mount = Mount::new();
     let id = mount.file("key", b"old");
-    let handle = mount.open(id, TRUNCATE);
+    let handle = mount.open_truncated(&USER, id, WRITE);
     assert_eq!(mount.flush(id, handle).unwrap(), None);
     assert_eq!(mount.value("key").unwrap(), b"");
     assert_eq!(mount.saved("key").unwrap(), b"old");
@@ -85,7 +85,7 @@ fn flush_waits_for_bytes_that_another_handle_has_committed() {
 fn flush_of_a_forked_child_commits_the_half_that_is_there() {
     let mount = Mount::new();
     let id = mount.file("key", b"the old value");
-    let handle = mount.open(id, TRUNCATE);
+    let handle = mount.open_truncated(&USER, id, WRITE);
     mount.write((id, handle), 0, b"half");
     // The child exits, and with it closes its copy.
     assert!(mount.flush(id, handle).unwrap().is_some());
@@ -108,7 +108,7 @@ fn release_commits_a_file_that_was_only_created() {
 fn release_commits_a_file_that_was_only_emptied() {
     let mount = Mount::new();
     let id = mount.file("key", b"old");
-    let open = (id, mount.open(id, TRUNCATE));
+    let open = (id, mount.open_truncated(&USER, id, WRITE));
     assert!(!mount.close(open));
     assert_eq!(mount.saved("key").unwrap(), b"");
 }
@@ -118,7 +118,7 @@ fn release_of_a_file_emptied_by_a_reader_commits_beside_other_readers() {
     let mount = Mount::new();
     let id = mount.file("key", b"old");
     let reader = mount.open(id, READ);
-    let emptied = mount.open(id, OpenFlags { write: false, truncate: true });
+    let emptied = mount.open_truncated(&USER, id, READ);
     mount.close((id, emptied));
     assert_eq!(mount.saved("key").unwrap(), b"");
     mount.close((id, reader));
@@ -167,7 +167,7 @@ fn a_crash_before_the_commit_leaves_the_old_value_whole_and_new_keys_absent() {
     let mount = Mount::new();
     let old = pattern(3 << 20, 1);
     let id = mount.file("old", &old);
-    let handle = mount.open(id, TRUNCATE);
+    let handle = mount.open_truncated(&USER, id, WRITE);
     let fresh = mount.create("new");
     // More than stays in memory: some of it is in the log, and belongs to nobody.
     for offset in (0..3 << 20).step_by(100_000) {
@@ -237,7 +237,7 @@ fn release_of_a_handle_whose_bytes_another_has_emptied_commits_nothing() {
     let id = mount.file("key", b"old");
     let first = mount.open(id, WRITE);
     mount.write((id, first), 0, b"lost");
-    let second = mount.open(id, TRUNCATE);
+    let second = mount.open_truncated(&USER, id, WRITE);
     assert_eq!(mount.flush(id, first).unwrap(), None);
     mount.release(id, first).unwrap();
     assert_eq!(mount.saved("key").unwrap(), b"old");

@@ -49,7 +49,7 @@ fn a_truncate_takes_suid_and_sgid_unless_root_does_it() {
     mount.setattr(&USER, id, resize(4));
     assert_eq!(mount.getattr(id).unwrap().attributes.mode, 0o755);
     mount.chmod(id, 0o6755);
-    let handle = mount.filesystem.open(&USER, id, TRUNCATE).unwrap();
+    let handle = mount.open_truncated(&USER, id, WRITE);
     assert_eq!(mount.getattr(id).unwrap().attributes.mode, 0o755);
     mount.close((id, handle));
 }
@@ -86,7 +86,7 @@ fn a_change_of_the_value_takes_capabilities() {
     mount.setattr(&ROOT_USER, id, resize(3));
     assert!(!granted(&mount));
     grant();
-    mount.filesystem.open(&ROOT_USER, id, TRUNCATE).unwrap();
+    mount.open_truncated(&ROOT_USER, id, WRITE);
     assert!(!granted(&mount));
     assert_eq!(mount.getxattr(id, b"user.one").unwrap(), b"1");
 }

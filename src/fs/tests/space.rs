@@ -54,7 +54,7 @@ fn a_failed_commit_is_reported_and_can_be_tried_again() {
 fn a_failed_commit_leaves_the_old_value() {
     let mount = Mount::new();
     let id = mount.file("key", b"old");
-    let handle = mount.open(id, TRUNCATE);
+    let handle = mount.open_truncated(&USER, id, WRITE);
     let value = pattern(300_000, 1);
     mount.write((id, handle), 0, &value);
     mount.disk.set_capacity(Some(used(&mount.disk) + 100_000));

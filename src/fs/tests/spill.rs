@@ -122,7 +122,7 @@ fn a_spilled_value_that_is_emptied_again_leaves_nothing() {
 fn a_value_put_beneath_a_spilled_one_is_replaced_by_it() {
     let mount = Mount::on(SimDisk::new(), FilesystemOptions { dirty_limit: 10_000, ..Default::default() });
     let id = mount.file("key", b"old");
-    let handle = mount.open(id, TRUNCATE);
+    let handle = mount.open_truncated(&USER, id, WRITE);
     mount.write((id, handle), 0, &pattern(50_000, 1));
     mount.store().put("key", pattern(90_000, 2)).unwrap();
     assert!(mount.saved("key").unwrap() == pattern(90_000, 2));

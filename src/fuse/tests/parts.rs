@@ -135,9 +135,9 @@ fn flags_come_off_the_wire() {
     assert_eq!(kind_from_mode(libc::S_IFIFO | 0o644), Some(Kind::Fifo));
     assert_eq!(kind_from_mode(libc::S_IFDIR | 0o644), None);
     assert_eq!(permissions(libc::S_IFREG | 0o4755), 0o4755);
-    assert_eq!(open_flags(libc::O_RDONLY), OpenFlags { write: false, truncate: false });
-    assert_eq!(open_flags(libc::O_RDWR | libc::O_TRUNC), OpenFlags { write: true, truncate: true });
-    assert_eq!(open_flags(libc::O_WRONLY | libc::O_APPEND), OpenFlags { write: true, truncate: false });
+    assert_eq!(open_flags(libc::O_RDONLY), OpenFlags { write: false });
+    assert_eq!(open_flags(libc::O_RDWR | libc::O_TRUNC), OpenFlags { write: true });
+    assert_eq!(open_flags(libc::O_WRONLY | libc::O_APPEND), OpenFlags { write: true });
     assert_eq!(rename_mode(RenameFlags::empty()), Some(RenameMode::Replace));
     assert_eq!(rename_mode(RenameFlags::RENAME_NOREPLACE), Some(RenameMode::NoReplace));
     assert_eq!(rename_mode(RenameFlags::RENAME_EXCHANGE), Some(RenameMode::Exchange));
