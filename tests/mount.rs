@@ -28,6 +28,8 @@ mod mapping;
 mod merges;
 #[path = "mount/options.rs"]
 mod options;
+#[path = "mount/own_files.rs"]
+mod own_files;
 #[path = "mount/rsync.rs"]
 mod rsync;
 #[path = "mount/sandbox.rs"]

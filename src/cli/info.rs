@@ -1,7 +1,7 @@
 //! `caskfs info`: show what a store holds, and how it is.
 
 use super::arguments::InfoArguments;
-use super::control::{Reply, Request, StoreInfo};
+use super::control::{Reply, Request, Statistics, StoreInfo};
 use super::exit::Failure;
 use super::listing::bytes;
 use super::store_access::{Access, ask};
@@ -35,6 +35,7 @@ fn show(info: &StoreInfo) {
         info.merges
     );
     println!("disk:       {} free", bytes(info.free_bytes));
+    show_statistics(&info.statistics);
     println!("sequence:   {} written, {} durable", info.sequence, info.durable_sequence);
     println!("state:      {}", info.failure.as_deref().unwrap_or("healthy"));
     let recovery = &info.recovery;
@@ -47,5 +48,19 @@ fn show(info: &StoreInfo) {
     }
     for name in &recovery.lost_directories {
         println!("found:      {name}");
+    }
+}
+
+/// What was done since the store was opened.
+fn show_statistics(statistics: &Statistics) {
+    let written = statistics.appended_bytes + statistics.merge_written_bytes;
+    let times = statistics.write_amplification.map(|times| format!(" ({times:.2} for each)")).unwrap_or_default();
+    println!("writes:     {} of values put, {} written{times}", bytes(statistics.put_bytes), bytes(written));
+    if let (Some(took), Some(waiters)) = (statistics.sync_microseconds.mean(), statistics.sync_waiters.mean()) {
+        let (syncs, took) = (statistics.syncs, took / 1000.0);
+        println!("syncs:      {syncs}, of {took:.2} ms in the mean, {waiters:.1} waiting for each");
+    }
+    if let Some(resident) = statistics.resident_bytes {
+        println!("memory:     {} in use", bytes(resident));
     }
 }

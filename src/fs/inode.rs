@@ -58,6 +58,10 @@ impl State {
         Ok(handle)
     }
 
+    pub(super) fn open_files(&self) -> usize {
+        self.handles.len()
+    }
+
     pub(super) fn staged(&self, id: EntryId) -> Option<&Staged> {
         self.inodes.get(&id)?.staged.as_ref()
     }

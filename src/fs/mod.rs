@@ -23,6 +23,7 @@ mod directory;
 mod inode;
 mod io;
 mod namespace;
+mod special;
 mod staged;
 mod types;
 mod xattrs;
@@ -36,6 +37,7 @@ use parking_lot::Mutex;
 
 pub use crate::store::Error;
 pub use access_control::AclKind;
+pub use special::{Tree, lasts};
 pub use types::*;
 
 use crate::store::{Callback, Stat, Store};
@@ -70,6 +72,12 @@ impl Filesystem {
     /// this thread, if it is already.
     pub fn when_durable(&self, sequence: Sequence, done: Callback) {
         self.store.when_durable(sequence, done);
+    }
+
+    /// Bytes that open files hold in memory, and how many are open.
+    fn staged_and_open(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.dirty, state.open_files())
     }
 
     /// What the caller of a change other than close and fsync waits for.

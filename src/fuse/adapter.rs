@@ -1,4 +1,4 @@
-//! `fuser::Filesystem` over [`fs::Filesystem`](crate::fs::Filesystem): wire types in, wire types out, no policy.
+//! `fuser::Filesystem` over [`fs::Tree`](crate::fs::Tree): wire types in, wire types out, no policy.
 //!
 //! Invariants:
 //! - Handlers run on the event-loop threads and never wait for a sync: a reply that must is parked.
@@ -9,7 +9,6 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::SystemTime;
 
@@ -21,21 +20,22 @@ use fuser::{
 };
 
 use super::attributes::{
-    FOREVER, GENERATION, caller, kind_from_mode, maker, nothing, open_flags, permissions, rename_mode, set_time, wire,
-    xattr_mode,
+    FOREVER, GENERATION, caller, kind_from_mode, lifetime, maker, nothing, open_flags, permissions, rename_mode,
+    set_time, wire, xattr_mode,
 };
 use super::guard::Guard;
 use super::reply::{Operation, Refuse, errno};
 use super::supervisor::Event;
 use super::{capabilities, directory, groups};
-use crate::fs::{AclKind, Filesystem, SetAttributes};
+use crate::fs::{AclKind, SetAttributes, Tree, lasts};
+use crate::store::EntryId;
 
 /// The longest name, in bytes.
 const NAME_MAX: u32 = 255;
 
 /// Serves one mount.
 pub(super) struct Adapter {
-    pub(super) filesystem: Arc<Filesystem>,
+    pub(super) tree: Tree,
     pub(super) guard: Guard,
     /// Whether the kernel goes by access control lists. If not, none may be stored: a mode that is in step with one
     /// allows more by itself.
@@ -43,41 +43,48 @@ pub(super) struct Adapter {
 }
 
 impl Adapter {
-    /// An adapter that serves `filesystem` and reports its own faults to `events`.
-    pub(super) fn new(filesystem: Arc<Filesystem>, events: Sender<Event>) -> Adapter {
-        Adapter { filesystem, guard: Guard::new(events), acls: false }
+    /// An adapter that serves `tree` and reports its own faults to `events`.
+    pub(super) fn new(tree: Tree, events: Sender<Event>) -> Adapter {
+        Adapter { tree, guard: Guard::new(events), acls: false }
     }
 }
 
 /// The flags of an open file: its pages stay cached, since nobody else changes them. A handle that cannot have changed
 /// anything needs no FLUSH; one that can must keep it, for FLUSH is what writes a mapping's pages out at close.
-fn open_answer(flags: crate::fs::OpenFlags) -> FopenFlags {
-    if flags.write { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH }
+/// What is made at open is read past the cache: its size, which was another's, must not cut it.
+fn open_answer(id: EntryId, flags: crate::fs::OpenFlags) -> FopenFlags {
+    if !lasts(id) {
+        FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH
+    } else if flags.write {
+        FopenFlags::FOPEN_KEEP_CACHE
+    } else {
+        FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH
+    }
 }
 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         capabilities::negotiate(config);
-        self.acls = self.filesystem.has_acls() && capabilities::ask_for_acls(config);
+        self.acls = self.tree.has_acls() && capabilities::ask_for_acls(config);
         Ok(())
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let work = |fs: &Filesystem| fs.lookup(parent.0, name.as_bytes());
+        let work = |fs: &Tree| fs.lookup(parent.0, name.as_bytes());
         self.answer("lookup", parent, reply, work, |reply, found| {
             let attributes = found.map_or_else(nothing, |stat| wire(&stat));
-            reply.entry(&FOREVER, &attributes, GENERATION);
+            reply.entry_with_ttls(&lifetime(attributes.ino.0), &lifetime(parent.0), &attributes, GENERATION);
         });
     }
 
     // BATCH_FORGET is handed over one by one by fuser.
     fn forget(&self, _request: &Request, id: INodeNo, count: u64) {
-        self.guard.run("forget", (), |()| self.filesystem.forget(id.0, count));
+        self.guard.run("forget", (), |()| self.tree.forget(id.0, count));
     }
 
     fn getattr(&self, _request: &Request, id: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        let work = |fs: &Filesystem| fs.getattr(id.0);
-        self.answer("getattr", id, reply, work, |reply, stat| reply.attr(&FOREVER, &wire(&stat)));
+        let work = |fs: &Tree| fs.getattr(id.0);
+        self.answer("getattr", id, reply, work, |reply, stat| reply.attr(&lifetime(stat.id), &wire(&stat)));
     }
 
     fn setattr(
@@ -106,8 +113,8 @@ impl fuser::Filesystem for Adapter {
             atime: atime.map(set_time),
             mtime: mtime.map(set_time),
         };
-        let work = |fs: &Filesystem| fs.setattr(&caller(request), id.0, handle.map(|handle| handle.0), change);
-        self.answer_durable("setattr", id, reply, work, |reply, stat| reply.attr(&FOREVER, &wire(&stat)));
+        let work = |fs: &Tree| fs.setattr(&caller(request), id.0, handle.map(|handle| handle.0), change);
+        self.answer_durable("setattr", id, reply, work, |reply, stat| reply.attr(&lifetime(stat.id), &wire(&stat)));
     }
 
     fn readlink(&self, _request: &Request, id: INodeNo, reply: ReplyData) {
@@ -183,30 +190,32 @@ impl fuser::Filesystem for Adapter {
     ) {
         let flags = open_flags(flags);
         let maker = maker(request, umask);
-        let work = |fs: &Filesystem| fs.create(&maker, parent.0, name.as_bytes(), permissions(mode), flags);
+        let work = |fs: &Tree| fs.create(&maker, parent.0, name.as_bytes(), permissions(mode), flags);
         self.answer("create", parent, reply, work, |reply, (stat, handle)| {
-            reply.created(&FOREVER, &wire(&stat), GENERATION, FileHandle(handle), open_answer(flags));
+            reply.created(&FOREVER, &wire(&stat), GENERATION, FileHandle(handle), open_answer(stat.id, flags));
         });
     }
 
     fn open(&self, _request: &Request, id: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let flags = open_flags(flags.0);
-        let work = |fs: &Filesystem| fs.open(id.0, flags);
-        self.answer("open", id, reply, work, |reply, handle| reply.opened(FileHandle(handle), open_answer(flags)));
+        let work = |fs: &Tree| fs.open(id.0, flags);
+        self.answer("open", id, reply, work, |reply, handle| {
+            reply.opened(FileHandle(handle), open_answer(id.0, flags))
+        });
     }
 
     fn read(
         &self,
         _request: &Request,
         id: INodeNo,
-        _handle: FileHandle,
+        handle: FileHandle,
         offset: u64,
         size: u32,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let work = |fs: &Filesystem| fs.read(id.0, offset, size as usize);
+        let work = |fs: &Tree| fs.read(id.0, handle.0, offset, size as usize);
         self.answer("read", id, reply, work, |reply, data| reply.data(&data));
     }
 
@@ -223,7 +232,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let kill_privileges = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        let work = |fs: &Filesystem| fs.write(id.0, handle.0, offset, data, kill_privileges);
+        let work = |fs: &Tree| fs.write(id.0, handle.0, offset, data, kill_privileges);
         // No longer than `data`, which came in one request.
         self.answer("write", id, reply, work, |reply, written| reply.written(written as u32));
     }
@@ -244,7 +253,7 @@ impl fuser::Filesystem for Adapter {
     ) {
         // Nobody waits for this answer, so that an error can only be logged, whatever it is.
         self.guard.run("release", reply, |reply| {
-            if let Err(error) = self.filesystem.release(id.0, handle.0) {
+            if let Err(error) = self.tree.release(id.0, handle.0) {
                 log::error!("inode {id} was closed, and what was not yet written of it is lost: {error}");
             }
             reply.ok();
@@ -261,11 +270,9 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn readdir(&self, _request: &Request, id: INodeNo, _handle: FileHandle, cookie: u64, reply: ReplyDirectory) {
-        self.guard.run("readdir", reply, |mut reply| {
-            match directory::list(&self.filesystem, id.0, cookie, &mut reply) {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.refuse(errno(Operation { name: "readdir", id: id.0 }, &error)),
-            }
+        self.guard.run("readdir", reply, |mut reply| match directory::list(&self.tree, id.0, cookie, &mut reply) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.refuse(errno(Operation { name: "readdir", id: id.0 }, &error)),
         });
     }
 
@@ -278,7 +285,7 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyDirectoryPlus,
     ) {
         self.guard.run("readdirplus", reply, |mut reply| {
-            match directory::list_with_attributes(&self.filesystem, id.0, cookie, &mut reply) {
+            match directory::list_with_attributes(&self.tree, id.0, cookie, &mut reply) {
                 Ok(()) => reply.ok(),
                 Err(error) => reply.refuse(errno(Operation { name: "readdirplus", id: id.0 }, &error)),
             }
@@ -290,7 +297,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, id: INodeNo, reply: ReplyStatfs) {
-        self.answer("statfs", id, reply, Filesystem::statfs, |reply, stat| {
+        self.answer("statfs", id, reply, Tree::statfs, |reply, stat| {
             let crate::fs::FilesystemStat { block_size, blocks, free, available, files, files_free } = stat;
             reply.statfs(blocks, free, available, files, files_free, block_size, NAME_MAX, block_size);
         });
@@ -336,13 +343,13 @@ impl fuser::Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let work = |fs: &Filesystem| fs.fallocate(id.0, handle.0, mode, offset, length);
+        let work = |fs: &Tree| fs.fallocate(id.0, handle.0, mode, offset, length);
         self.answer("fallocate", id, reply, work, |reply, ()| reply.ok());
     }
 
     fn lseek(&self, _request: &Request, id: INodeNo, _handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
         let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
-        let work = |fs: &Filesystem| fs.lseek(id.0, offset, whence);
+        let work = |fs: &Tree| fs.lseek(id.0, offset, whence);
         self.answer("lseek", id, reply, work, |reply, position| match i64::try_from(position) {
             Ok(position) => reply.offset(position),
             Err(_) => reply.error(Errno::EOVERFLOW),

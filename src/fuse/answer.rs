@@ -5,7 +5,7 @@ use fuser::{Errno, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr};
 use super::adapter::Adapter;
 use super::attributes::{FOREVER, GENERATION, wire};
 use super::reply::{Operation, Refuse, errno, when_durable};
-use crate::fs::{Error, Filesystem, Sequence};
+use crate::fs::{Error, Sequence, Tree};
 use crate::store::Stat;
 
 /// What a handler that changes something returns: its answer, and what must be durable before the answer is given.
@@ -18,10 +18,10 @@ impl Adapter {
         name: &'static str,
         id: INodeNo,
         reply: R,
-        work: impl FnOnce(&Filesystem) -> Result<T, Error>,
+        work: impl FnOnce(&Tree) -> Result<T, Error>,
         accept: impl FnOnce(R, T),
     ) {
-        self.guard.run(name, reply, |reply| match work(&self.filesystem) {
+        self.guard.run(name, reply, |reply| match work(&self.tree) {
             Ok(value) => accept(reply, value),
             Err(error) => reply.refuse(errno(Operation { name, id: id.0 }, &error)),
         });
@@ -33,13 +33,13 @@ impl Adapter {
         name: &'static str,
         id: INodeNo,
         reply: R,
-        work: impl FnOnce(&Filesystem) -> Change<T>,
+        work: impl FnOnce(&Tree) -> Change<T>,
         accept: impl FnOnce(R, T) + Send + 'static,
     ) {
         let operation = Operation { name, id: id.0 };
-        self.guard.run(name, reply, |reply| match work(&self.filesystem) {
+        self.guard.run(name, reply, |reply| match work(&self.tree) {
             Ok((value, sequence)) => {
-                when_durable(&self.filesystem, operation, sequence, reply, move |reply| accept(reply, value));
+                when_durable(&self.tree, operation, sequence, reply, move |reply| accept(reply, value));
             }
             Err(error) => reply.refuse(errno(operation, &error)),
         });
@@ -51,7 +51,7 @@ impl Adapter {
         name: &'static str,
         id: INodeNo,
         reply: ReplyEntry,
-        work: impl FnOnce(&Filesystem) -> Change<Stat>,
+        work: impl FnOnce(&Tree) -> Change<Stat>,
     ) {
         self.answer_durable(name, id, reply, work, |reply, stat| reply.entry(&FOREVER, &wire(&stat), GENERATION));
     }
@@ -62,9 +62,9 @@ impl Adapter {
         name: &'static str,
         id: INodeNo,
         reply: ReplyEmpty,
-        work: impl FnOnce(&Filesystem) -> Result<Option<Sequence>, Error>,
+        work: impl FnOnce(&Tree) -> Result<Option<Sequence>, Error>,
     ) {
-        let change = |filesystem: &Filesystem| work(filesystem).map(|sequence| ((), sequence));
+        let change = |tree: &Tree| work(tree).map(|sequence| ((), sequence));
         self.answer_durable(name, id, reply, change, |reply, ()| reply.ok());
     }
 
@@ -76,7 +76,7 @@ impl Adapter {
         id: INodeNo,
         size: u32,
         reply: ReplyXattr,
-        work: impl FnOnce(&Filesystem) -> Result<Vec<u8>, Error>,
+        work: impl FnOnce(&Tree) -> Result<Vec<u8>, Error>,
     ) {
         self.answer(name, id, reply, work, |reply, bytes| match u32::try_from(bytes.len()) {
             Ok(length) if size == 0 => reply.size(length),

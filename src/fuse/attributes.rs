@@ -4,12 +4,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, Generation, INodeNo, OpenAccMode, RenameFlags, Request, TimeOrNow};
 
-use crate::fs::{Caller, OpenFlags, RenameMode, SetTime, XattrMode};
-use crate::store::{Attributes, Kind, Stat, Time};
+use crate::fs::{Caller, OpenFlags, RenameMode, SetTime, XattrMode, lasts};
+use crate::store::{Attributes, EntryId, Kind, Stat, Time};
 
 /// How long the kernel may keep names and attributes: for good, since only this daemon changes them, and what it changes
 /// on its own it invalidates (see [`Invalidator`](super::Invalidator)). A hundred years, far from any overflow in jiffies.
 pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// How long the kernel may keep what it is told of an entry.
+pub(super) fn lifetime(id: EntryId) -> Duration {
+    if lasts(id) { FOREVER } else { Duration::ZERO }
+}
 
 /// Inode numbers are never used twice, so that all are of the first generation.
 pub(super) const GENERATION: Generation = Generation(0);

@@ -8,13 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 
 use fuser::{INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
-use super::attributes::{FOREVER, GENERATION, wire, wire_kind};
-use crate::fs::{DirectoryEntry, Error, Filesystem};
+use super::attributes::{GENERATION, lifetime, wire, wire_kind};
+use crate::fs::{DirectoryEntry, Error, Tree};
 use crate::store::EntryId;
 
 /// Adds the names after `cookie` to `reply`.
-pub(super) fn list(filesystem: &Filesystem, id: EntryId, cookie: u64, reply: &mut ReplyDirectory) -> Result<(), Error> {
-    filesystem.readdir(id, cookie, &mut |entry, _| {
+pub(super) fn list(tree: &Tree, id: EntryId, cookie: u64, reply: &mut ReplyDirectory) -> Result<(), Error> {
+    tree.readdir(id, cookie, &mut |entry, _| {
         let full = reply.add(INodeNo(entry.id), entry.cookie, wire_kind(entry.kind), OsStr::from_bytes(&entry.name));
         !full
     })
@@ -22,22 +22,22 @@ pub(super) fn list(filesystem: &Filesystem, id: EntryId, cookie: u64, reply: &mu
 
 /// Adds the entries after `cookie` with their attributes to `reply`.
 pub(super) fn list_with_attributes(
-    filesystem: &Filesystem,
+    tree: &Tree,
     id: EntryId,
     cookie: u64,
     reply: &mut ReplyDirectoryPlus,
 ) -> Result<(), Error> {
     let mut handed_out = Vec::new();
-    filesystem.readdir(id, cookie, &mut |entry, stat| {
+    tree.readdir(id, cookie, &mut |entry, stat| {
         let name = OsStr::from_bytes(&entry.name);
-        let full = reply.add(INodeNo(entry.id), entry.cookie, name, &FOREVER, &wire(stat), GENERATION);
+        let full = reply.add(INodeNo(entry.id), entry.cookie, name, &lifetime(entry.id), &wire(stat), GENERATION);
         if !full && !is_dot(entry) {
             handed_out.push(entry.id);
         }
         !full
     })?;
     for id in handed_out {
-        filesystem.remember(id);
+        tree.remember(id);
     }
     Ok(())
 }

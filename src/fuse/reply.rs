@@ -10,7 +10,7 @@ use fuser::{
 };
 
 use super::repetition::{KeptBack, Repetition};
-use crate::fs::{Error, Filesystem, Sequence};
+use crate::fs::{Error, Sequence, Tree};
 use crate::store::EntryId;
 
 /// What was said in the log of late. Of the process, as the log is.
@@ -83,7 +83,7 @@ pub(super) fn errno(operation: Operation, error: &Error) -> Errno {
 /// Answers with `accept` once everything up to `sequence` is durable, from whichever thread learns of it, and with an
 /// error if it never will be. `None`: there is nothing to wait for.
 pub(super) fn when_durable<R: Refuse + Send + 'static>(
-    filesystem: &Filesystem,
+    tree: &Tree,
     operation: Operation,
     sequence: Option<Sequence>,
     reply: R,
@@ -91,7 +91,7 @@ pub(super) fn when_durable<R: Refuse + Send + 'static>(
 ) {
     match sequence {
         None => accept(reply),
-        Some(sequence) => filesystem.when_durable(
+        Some(sequence) => tree.when_durable(
             sequence,
             Box::new(move |outcome| match outcome {
                 Ok(()) => accept(reply),

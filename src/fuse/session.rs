@@ -20,7 +20,7 @@ use super::placement::Placement;
 use super::probe::Probe;
 use super::supervisor::{Ended, Ending, Event, Unmounter};
 use super::{Error, Invalidator, fusermount, kernel_mount, readahead};
-use crate::fs::Filesystem;
+use crate::fs::{Filesystem, Tree};
 
 /// Event-loop threads if none are asked for.
 const DEFAULT_THREADS: usize = 2;
@@ -123,7 +123,7 @@ fn serve(
     options: &MountOptions,
 ) -> Result<Mount, Error> {
     let (sender, events) = mpsc::channel();
-    let adapter = Adapter::new(filesystem, sender.clone());
+    let adapter = Adapter::new(Tree::new(filesystem), sender.clone());
     // The kernel has checked who may enter. fuser's own check by owner would deny a FLUSH to a process that got an open
     // file from another user's.
     let acl = SessionACL::All;

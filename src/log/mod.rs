@@ -16,6 +16,7 @@ mod error;
 mod files;
 mod format;
 mod hint;
+mod histogram;
 mod manifest;
 mod merge;
 mod record;
@@ -23,6 +24,7 @@ mod recovery;
 mod scan;
 mod segment;
 mod settle;
+mod statistics;
 mod writer;
 
 #[cfg(test)]
@@ -31,6 +33,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -38,10 +41,12 @@ pub use codec::{Decoder, Encoder, Truncated};
 use error::Context;
 pub use error::Error;
 pub use format::{FORMAT_VERSION, StoreId};
+pub use histogram::Distribution;
 pub use merge::{MergeWriter, SealedSegment};
 pub use record::{HEADER_LEN, Header, Location, MAX_BODY};
 pub use recovery::{Damage, Report, Visit};
 pub use segment::Body;
+pub use statistics::LogStatistics;
 pub use writer::{Appender, Draft};
 
 use crate::medium::Medium;
@@ -77,6 +82,7 @@ pub struct Log {
     failure: OnceLock<String>,
     /// Sealed segments that have a hint, or can have none.
     hinted: Mutex<BTreeSet<u32>>,
+    counters: statistics::Counters,
 }
 
 impl Log {
@@ -109,6 +115,11 @@ impl Log {
         (segments.len(), bytes)
     }
 
+    /// What the log has done since it was opened.
+    pub fn statistics(&self) -> LogStatistics {
+        self.counters.statistics()
+    }
+
     /// The medium that the log is on.
     pub fn medium(&self) -> &Arc<dyn Medium> {
         &self.medium
@@ -136,14 +147,25 @@ impl Log {
     /// [`Error::NoSpace`] if the manifest has no room for what it must say: nothing is lost, and the next sync tries
     /// again. Any other failure is final: see [`Log::failure`].
     pub fn sync(&self, sequence: u64) -> Result<u64, Error> {
+        self.sync_for(sequence, 1)
+    }
+
+    /// [`Log::sync`] for so many who wait.
+    ///
+    /// # Errors
+    /// As [`Log::sync`].
+    pub fn sync_for(&self, sequence: u64, waiters: u64) -> Result<u64, Error> {
         if sequence <= self.durable() {
             return Ok(self.durable());
         }
+        self.counters.wait(waiters);
         let _leader = self.syncing.lock();
         if sequence <= self.durable() {
             return Ok(self.durable());
         }
         self.check()?;
+        // Before the sequence number is taken: it is at least that of everyone counted here.
+        let (waiters, began) = (self.counters.begin_sync(), Instant::now());
         let (target, retired, active) = self.writer.lock().unsynced();
         if !retired.is_empty() {
             // Before the active segment is synced, and so before anything in it is acknowledged.
@@ -152,6 +174,7 @@ impl Log {
         let synced = active.map_or(Ok(()), |segment| segment.file.sync());
         synced.map_err(|error| self.fail("fsync of the log", &error))?;
         self.durable.store(target, Ordering::Release);
+        self.counters.end_sync(waiters, began.elapsed());
         Ok(target)
     }
 

@@ -19,6 +19,7 @@ use super::record::{Header, Location};
 use super::scan::Scanner;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::settle::{Tail, prove, settle};
+use super::statistics::Counters;
 use super::writer::Writer;
 use super::{AtomicU64, BTreeMap, Log, LogOptions, Mutex, OnceLock, RwLock};
 use crate::medium::Medium;
@@ -122,6 +123,7 @@ impl Log {
             durable: AtomicU64::new(last_sequence),
             failure: OnceLock::new(),
             hinted: Mutex::new(report.hints.iter().copied().collect()),
+            counters: Counters::default(),
             options,
         };
         Ok((log, report))

@@ -199,6 +199,7 @@ impl<'a> Appender<'a> {
             return Err(self.log.append_failed(&error, &active.segment, active.offset));
         }
         active.offset += total;
+        self.log.counters.appended(total);
         writer.next_sequence += drafts.len() as u64;
         if writer.buffer.capacity() > 4 << 20 {
             writer.buffer = Vec::new();

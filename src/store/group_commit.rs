@@ -89,7 +89,7 @@ impl Shared {
             };
             let written = self.log.written();
             // A failure is latched in the log, so that each waiter below meets it again.
-            let _ = self.log.sync(written);
+            let _ = self.log.sync_for(written, waiting.len() as u64);
             for (sequence, done) in waiting {
                 done(self.log.sync(sequence).map(drop).map_err(Error::from));
             }

@@ -19,6 +19,7 @@ mod range_map;
 mod record;
 mod recovery;
 mod reserve;
+mod statistics;
 mod transaction;
 mod usage;
 mod value;
@@ -38,12 +39,13 @@ pub use error::Error;
 pub use extents::Extent;
 pub use group_commit::Callback;
 pub use merge::MergeStatistics;
-pub use namespace::{RenameMode, Unlink, check_name};
+pub use namespace::{RESERVED, RenameMode, Unlink, check_name};
 pub use options::{Clock, Options};
 pub use paths::{Batch, Listed};
 pub use range_map::{Piece, RangeMap};
 pub use record::{MAX_EXTENT, MAX_NAME};
 pub use recovery::RecoveryReport;
+pub use statistics::Statistics;
 pub use transaction::{StagedRun, Transaction};
 pub use value::Update;
 pub use xattrs::XattrMode;
@@ -64,6 +66,7 @@ pub struct Store {
     keydir: RwLock<Keydir>,
     reserve: Reserve,
     merger: merge::Merger,
+    counters: statistics::Counters,
     options: Options,
     report: RecoveryReport,
     /// The kernel lock; absent only where a reader found no lock file.
@@ -163,8 +166,8 @@ impl Store {
         let total = medium.space().map_or(0, |space| space.total);
         let reserve = Reserve::new((2 * u64::from(options.segment_size)).min(total / 20));
         let keydir = RwLock::new(keydir);
-        let store =
-            Store { commits, log, keydir, reserve, merger: merge::Merger::default(), options, report, _lock: lock };
+        let (merger, counters) = (merge::Merger::default(), statistics::Counters::default());
+        let store = Store { commits, log, keydir, reserve, merger, counters, options, report, _lock: lock };
         if store.log.written() == 0 && !store.options.read_only {
             store.found()?;
         }
@@ -308,7 +311,9 @@ impl Store {
     pub fn stage(&self, entry: EntryId, stage: u64, offset: u64, bytes: &[u8]) -> Result<StagedRun, Error> {
         let transaction = self.begin()?;
         self.reserve.take(&**self.log.medium(), bytes.len() as u64 + 256)?;
-        transaction.stage(entry, stage, offset, bytes)
+        let run = transaction.stage(entry, stage, offset, bytes)?;
+        self.counters.put(bytes.len() as u64);
+        Ok(run)
     }
 
     /// Forgets a stage: its bytes will not be published.

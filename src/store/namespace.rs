@@ -10,6 +10,9 @@ const MAX_LINK_BYTES: usize = 1 << 20;
 /// The most names of one entry, as on ext4.
 const MAX_LINKS: usize = 65_000;
 
+/// Names that no key in the root can have: a mount shows files of its own there.
+pub const RESERVED: [&[u8]; 2] = [b".caskfs", b".snapshots"];
+
 /// How rename treats an existing target, as renameat2(2) has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RenameMode {
@@ -41,6 +44,14 @@ pub fn check_name(name: &[u8]) -> Result<(), Error> {
     }
     let bad = name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0);
     if bad { Err(Error::InvalidName) } else { Ok(()) }
+}
+
+/// Refuses to give out a name that the root reserves.
+pub(super) fn check_reserved(parent: EntryId, name: &[u8]) -> Result<(), Error> {
+    match parent == ROOT && RESERVED.contains(&name) {
+        true => Err(Error::NotPermitted("the names .caskfs and .snapshots in the root are reserved")),
+        false => Ok(()),
+    }
 }
 
 impl Transaction<'_> {

@@ -10,6 +10,7 @@ mod names;
 mod paths;
 mod range_map;
 mod staging;
+mod statistics;
 
 use std::sync::Arc;
 

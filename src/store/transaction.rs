@@ -10,6 +10,7 @@ use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
 use super::error::Error;
 use super::extents::Extent;
 use super::keydir::{Node, Staged};
+use super::namespace::check_reserved;
 use super::record::{self, Link, MAX_EXTENT, NodeRecord, NodeState};
 use super::{Store, Update};
 use crate::log::{Appender, Draft};
@@ -140,6 +141,7 @@ impl<'a> Transaction<'a> {
 
     /// Gives an entry a name, and touches its new directory.
     pub(super) fn attach(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Error> {
+        check_reserved(parent, name)?;
         let now = self.now;
         self.touch(parent)?;
         let state = &mut self.edit(id)?.state;
@@ -247,7 +249,7 @@ impl<'a> Transaction<'a> {
         let mut forgotten = Vec::new();
         let mut orphans = Vec::new();
         let first = self.appender.next_sequence();
-        let mut grows = false;
+        let (mut grows, mut put) = (false, 0);
         for id in std::mem::take(&mut self.order) {
             let Some(Change { mut state, fresh, provisional, removed, update }) = self.changes.remove(&id) else {
                 continue;
@@ -266,6 +268,7 @@ impl<'a> Transaction<'a> {
             let mut inline = None;
             if let Some(update) = update {
                 let replace = update.replace;
+                put += update.bytes.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
                 match update.into_inline() {
                     Ok(bytes) => inline = Some(bytes).filter(|bytes| !bytes.is_empty()),
                     Err(update) => {
@@ -288,6 +291,7 @@ impl<'a> Transaction<'a> {
         }
         let stage = first;
         let sequence = self.append_staged(records, stage)?;
+        self.store.counters.put(put);
         if !orphans.is_empty() {
             let mut keydir = self.store.keydir.write();
             forgotten.into_iter().for_each(|id| keydir.apply_tombstone(id));

@@ -10,7 +10,7 @@ use crate::sandbox::{Sandbox, needs_root, require};
 const NOBODY: u32 = 65_534;
 
 /// Runs a command in the mount as nobody, and says whether that went well.
-fn as_nobody(sandbox: &Sandbox, script: &str) -> bool {
+pub(crate) fn as_nobody(sandbox: &Sandbox, script: &str) -> bool {
     require("setpriv");
     let identity = ["--reuid=65534", "--regid=65534", "--clear-groups", "--", "sh", "-c"];
     let mut command = Command::new("setpriv");

@@ -122,7 +122,8 @@ fn entry(store: &Store, listed: Listed) -> Entry {
 }
 
 fn info(store: &Store) -> Result<StoreInfo, Failure> {
-    let info = store.info()?;
+    let statistics = store.statistics()?;
+    let info = statistics.info.clone();
     let report = store.recovery_report();
     let recovery = Recovery {
         records: report.records,
@@ -145,6 +146,7 @@ fn info(store: &Store) -> Result<StoreInfo, Failure> {
         durable_sequence: info.durable,
         failure: info.failure,
         recovery,
+        statistics: statistics.into(),
         ..StoreInfo::default()
     })
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::statistics::Statistics;
 use crate::cli::exit::Failure;
 use crate::store::{Kind, Listed, Stat, check_name};
 
@@ -133,6 +134,7 @@ pub(in crate::cli) struct StoreInfo {
     pub(in crate::cli) mountpoint: Option<String>,
     pub(in crate::cli) daemon_pid: Option<u32>,
     pub(in crate::cli) recovery: Recovery,
+    pub(in crate::cli) statistics: Statistics,
 }
 
 /// What the last start found.

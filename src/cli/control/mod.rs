@@ -13,11 +13,13 @@ mod execute;
 mod message;
 mod requests;
 mod server;
+mod statistics;
 
 pub(super) use client::Connection;
 pub(super) use execute::{Caches, copy_value, execute};
 pub(super) use message::{Entry, Recovery, Reply, Request, StoreInfo};
 pub(super) use server::Server;
+pub(super) use statistics::Statistics;
 
 /// The socket's name in the store directory.
 const SOCKET: &str = "control";

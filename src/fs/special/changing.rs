@@ -1,0 +1,156 @@
+//! What changes something: only ever in the store's own tree.
+
+use super::Tree;
+use crate::fs::{AclKind, Caller, HandleId, OpenFlags, RenameMode, Sequence, SetAttributes, XattrMode};
+use crate::store::{EntryId, Error, Kind, Stat};
+
+type Made = Result<(Stat, Option<Sequence>), Error>;
+
+impl Tree {
+    /// See [`Filesystem::setattr`](super::Filesystem::setattr).
+    ///
+    /// # Errors
+    /// As there; [`Error::NotPermitted`] for what is the mount's own, and [`Error::Exists`] for a name that is;
+    /// likewise below.
+    pub fn setattr(
+        &self,
+        caller: &Caller,
+        id: EntryId,
+        handle: Option<HandleId>,
+        change: SetAttributes,
+    ) -> Result<(Stat, Option<Sequence>), Error> {
+        self.live.setattr(caller, self.writable(id)?, handle, change)
+    }
+
+    /// See [`Filesystem::mknod`](super::Filesystem::mknod).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn mknod(&self, caller: &Caller, parent: EntryId, name: &[u8], kind: Kind, mode: u16, rdev: u32) -> Made {
+        self.live.mknod(caller, self.vacant(parent, name)?, name, kind, mode, rdev)
+    }
+
+    /// See [`Filesystem::mkdir`](super::Filesystem::mkdir).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn mkdir(&self, caller: &Caller, parent: EntryId, name: &[u8], mode: u16) -> Made {
+        self.live.mkdir(caller, self.vacant(parent, name)?, name, mode)
+    }
+
+    /// See [`Filesystem::symlink`](super::Filesystem::symlink).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn symlink(&self, caller: &Caller, parent: EntryId, name: &[u8], target: &[u8]) -> Made {
+        self.live.symlink(caller, self.vacant(parent, name)?, name, target)
+    }
+
+    /// See [`Filesystem::link`](super::Filesystem::link).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn link(&self, id: EntryId, parent: EntryId, name: &[u8]) -> Made {
+        self.live.link(self.writable(id)?, self.vacant(parent, name)?, name)
+    }
+
+    /// See [`Filesystem::create`](super::Filesystem::create).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create(
+        &self,
+        caller: &Caller,
+        parent: EntryId,
+        name: &[u8],
+        mode: u16,
+        flags: OpenFlags,
+    ) -> Result<(Stat, HandleId), Error> {
+        self.live.create(caller, self.vacant(parent, name)?, name, mode, flags)
+    }
+
+    /// See [`Filesystem::unlink`](super::Filesystem::unlink).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unlink(&self, parent: EntryId, name: &[u8]) -> Result<Option<Sequence>, Error> {
+        self.live.unlink(self.removable(parent, name)?, name)
+    }
+
+    /// See [`Filesystem::rmdir`](super::Filesystem::rmdir).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rmdir(&self, parent: EntryId, name: &[u8]) -> Result<Option<Sequence>, Error> {
+        self.live.rmdir(self.removable(parent, name)?, name)
+    }
+
+    /// See [`Filesystem::rename`](super::Filesystem::rename).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rename(
+        &self,
+        parent: EntryId,
+        name: &[u8],
+        new_parent: EntryId,
+        new_name: &[u8],
+        mode: RenameMode,
+    ) -> Result<Option<Sequence>, Error> {
+        let (parent, new_parent) = (self.removable(parent, name)?, self.removable(new_parent, new_name)?);
+        self.live.rename(parent, name, new_parent, new_name, mode)
+    }
+
+    /// See [`Filesystem::write`](super::Filesystem::write).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write(
+        &self,
+        id: EntryId,
+        handle: HandleId,
+        offset: u64,
+        data: &[u8],
+        kill_privileges: bool,
+    ) -> Result<usize, Error> {
+        self.live.write(self.writable(id)?, handle, offset, data, kill_privileges)
+    }
+
+    /// See [`Filesystem::fallocate`](super::Filesystem::fallocate).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fallocate(&self, id: EntryId, handle: HandleId, mode: i32, offset: u64, length: u64) -> Result<(), Error> {
+        self.live.fallocate(self.writable(id)?, handle, mode, offset, length)
+    }
+
+    /// See [`Filesystem::setxattr`](super::Filesystem::setxattr).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn setxattr(&self, id: EntryId, name: &[u8], value: &[u8], mode: XattrMode) -> Result<Option<Sequence>, Error> {
+        self.live.setxattr(self.writable(id)?, name, value, mode)
+    }
+
+    /// See [`Filesystem::set_acl`](super::Filesystem::set_acl).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_acl(
+        &self,
+        id: EntryId,
+        which: AclKind,
+        list: &[u8],
+        keeps_setgid: &dyn Fn(u32) -> bool,
+    ) -> Result<Option<Sequence>, Error> {
+        self.live.set_acl(self.writable(id)?, which, list, keeps_setgid)
+    }
+
+    /// See [`Filesystem::removexattr`](super::Filesystem::removexattr).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn removexattr(&self, id: EntryId, name: &[u8]) -> Result<Option<Sequence>, Error> {
+        self.live.removexattr(self.writable(id)?, name)
+    }
+}

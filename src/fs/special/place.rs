@@ -1,0 +1,96 @@
+//! Which inode number belongs to what.
+//!
+//! The upper 16 bits are the number of a tree, the lower 48 the entry's id in it. Tree 0 is the store's own: ids are
+//! counted up from 1, so that at a million new keys a second they fit for nine years.
+
+use crate::store::{EntryId, Error};
+
+const SHIFT: u32 = 48;
+
+/// The tree of the mount's own files.
+const OWN: u64 = 1;
+
+/// An entry of the mount's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    /// `.caskfs`
+    Directory,
+    /// A file in it.
+    File(Text),
+}
+
+/// A file of the mount's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    Stats,
+    Recovery,
+    Contract,
+    Version,
+}
+
+/// The files in `.caskfs`, in the order in which they are listed.
+pub(super) const TEXTS: [(&str, Text); 4] =
+    [("stats", Text::Stats), ("recovery", Text::Recovery), ("contract", Text::Contract), ("version", Text::Version)];
+
+/// What an inode number belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The store's own tree.
+    Live(EntryId),
+    /// The mount's own files.
+    Own(Node),
+}
+
+impl Place {
+    /// # Errors
+    /// [`Error::Stale`] for a number that was never given out.
+    pub(super) fn of(id: EntryId) -> Result<Place, Error> {
+        match (id >> SHIFT, id & ((1 << SHIFT) - 1)) {
+            (0, id) => Ok(Place::Live(id)),
+            (OWN, 0) => Ok(Place::Own(Node::Directory)),
+            (OWN, number) => {
+                let text = TEXTS.iter().zip(1..).find(|(_, own)| *own == number);
+                text.map(|((_, text), _)| Place::Own(Node::File(*text))).ok_or(Error::Stale)
+            }
+            _ => Err(Error::Stale),
+        }
+    }
+}
+
+impl Node {
+    /// Its inode number.
+    pub(super) fn id(self) -> EntryId {
+        let number = match self {
+            Node::Directory => 0,
+            Node::File(text) => TEXTS.iter().zip(1..).find(|((_, each), _)| *each == text).map_or(0, |(_, own)| own),
+        };
+        (OWN << SHIFT) | number
+    }
+}
+
+/// Whether what was shown of an entry stays true until it is changed through the mount or told otherwise. If not, it
+/// must be asked for again each time, attributes and contents.
+pub fn lasts(id: EntryId) -> bool {
+    id >> SHIFT != OWN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_has_a_number_of_its_own() {
+        assert_eq!(Place::of(1).ok(), Some(Place::Live(1)));
+        let nodes = TEXTS.iter().map(|(_, text)| Node::File(*text)).chain([Node::Directory]);
+        let mut ids: Vec<u64> = nodes.clone().map(Node::id).collect();
+        for (node, id) in nodes.zip(&ids) {
+            assert_eq!(Place::of(*id).ok(), Some(Place::Own(node)));
+            assert!(!lasts(*id) && lasts(*id & 0xffff));
+        }
+        ids.dedup();
+        assert_eq!(ids.len(), 5);
+        for stray in [(1 << 48) | 5, u64::MAX, 2 << 48] {
+            assert!(matches!(Place::of(stray), Err(Error::Stale)), "{stray:x}");
+        }
+    }
+}
