@@ -26,6 +26,8 @@ mod lifecycle;
 mod mapping;
 #[path = "mount/merges.rs"]
 mod merges;
+#[path = "mount/neighbours.rs"]
+mod neighbours;
 #[path = "mount/options.rs"]
 mod options;
 #[path = "mount/own_files.rs"]

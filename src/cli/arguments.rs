@@ -58,6 +58,9 @@ pub(super) struct MountArguments {
     /// The name shown as the mount's source; the store's path by default.
     #[arg(long, value_name = "NAME")]
     pub(super) fsname: Option<String>,
+    /// Bytes after which a segment of the log is sealed: 4K to 1G. Small ones are merged often, and each is an open file.
+    #[arg(long, value_name = "SIZE", value_parser = segment_size, default_value = "64M")]
+    pub(super) segment_size: u32,
     /// Stay in front instead of becoming a daemon.
     #[arg(long, short)]
     pub(super) foreground: bool,
@@ -197,5 +200,20 @@ fn octal(text: &str) -> Result<u16, String> {
     match u16::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 => Ok(mode),
         _ => Err("an octal number from 0 to 777 is wanted".into()),
+    }
+}
+
+/// A number of bytes, or of the KiB, MiB or GiB that the letter behind it stands for.
+fn segment_size(text: &str) -> Result<u32, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'K') => (text.get(..text.len() - 1), 1 << 10),
+        Some(b'M') => (text.get(..text.len() - 1), 1 << 20),
+        Some(b'G') => (text.get(..text.len() - 1), 1 << 30),
+        _ => (Some(text), 1),
+    };
+    let size = digits.and_then(|digits| digits.parse::<u32>().ok()).and_then(|number| number.checked_mul(unit));
+    match size {
+        Some(size) if (4 << 10..=1 << 30).contains(&size) => Ok(size),
+        _ => Err("a size from 4K to 1G is wanted".into()),
     }
 }

@@ -36,7 +36,12 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     // Before a store is made: a mount that is refused changes nothing.
     fuse::check(&options)?;
     raise_file_limit();
-    let store_options = Options { create: !arguments.read_only, read_only: arguments.read_only, ..Options::default() };
+    let store_options = Options {
+        create: !arguments.read_only,
+        read_only: arguments.read_only,
+        segment_size: arguments.segment_size,
+        ..Options::default()
+    };
     let store = Arc::new(open_alone(&arguments.store, &store_options)?);
     let filesystem = Filesystem::new(
         Arc::clone(&store),

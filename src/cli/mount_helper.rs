@@ -67,6 +67,7 @@ fn translate(arguments: &[OsString]) -> Result<Call, Failure> {
             (b"uid" | b"gid" | b"umask" | b"fsname", Some(value)) => {
                 translated.push(flag(&[b"--", key, b"="].concat(), value));
             }
+            (b"segment_size", Some(value)) => translated.push(flag(b"--segment-size=", value)),
             (b"log_file", Some(value)) => translated.push(flag(b"--log-file=", value)),
             _ if is_ignored(key) => {}
             _ => return Err(usage(&format!("the option {} is not known", String::from_utf8_lossy(option)))),
@@ -125,6 +126,10 @@ mod tests {
     fn what_mount_hands_over_is_understood() {
         let line = "caskfs /srv/store /mnt -o rw,noatime,nosuid,nodev,allow_other,sync_mode=always,umask=077,dev,suid";
         assert_eq!(translated(line), words("caskfs mount --allow-other --sync=always --umask=077 -- /srv/store /mnt"));
+        assert_eq!(
+            translated("caskfs /srv/store /mnt -o rw,segment_size=8M"),
+            words("caskfs mount --segment-size=8M -- /srv/store /mnt")
+        );
         let line = "/sbin/mount.caskfs store /mnt -s -o ro,nofail,_netdev,x-systemd.automount";
         assert_eq!(translated(line), words("caskfs mount --read-only -- store /mnt"));
     }

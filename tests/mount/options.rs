@@ -127,6 +127,37 @@ fn what_is_waited_for_is_durable() {
     });
 }
 
+/// Segments of the log, and the bytes in the longest.
+fn segments(sandbox: &Sandbox) -> (usize, u64) {
+    let segments = fs::read_dir(sandbox.store().join("segments")).unwrap();
+    let sizes: Vec<u64> = segments.map(|segment| segment.unwrap().metadata().unwrap().len()).collect();
+    (sizes.len(), sizes.into_iter().max().unwrap())
+}
+
+#[test]
+fn segments_are_as_long_as_asked() {
+    let sandbox = Sandbox::mounted_with(&["--segment-size", "16K"]);
+    let keys: Vec<String> = (0..60).map(|number| format!("key{number}")).collect();
+    let write = || keys.iter().for_each(|key| fs::write(sandbox.at(key), key.repeat(1_000)).unwrap());
+    write();
+    let (count, longest) = segments(&sandbox);
+    assert!(count >= 20 && longest <= 16 << 10, "{count} segments of at most {longest} bytes");
+    // It is no property of the store: the next mount may choose another.
+    sandbox.unmount();
+    sandbox.mount();
+    let check = || keys.iter().all(|key| fs::read_to_string(sandbox.at(key)).unwrap() == key.repeat(1_000));
+    assert!(check());
+    write();
+    text(sandbox.caskfs("compact", &[]));
+    assert!(check());
+    let (merged, _) = segments(&sandbox);
+    assert!(merged < count / 2, "{merged} segments after the merge, {count} before it");
+    sandbox.unmount();
+    for wrong in ["4095", "2G", "4294967296", "16KB", "K", "-1", ""] {
+        assert_eq!(sandbox.try_mount(&[&format!("--segment-size={wrong}")]).status.code(), Some(2), "{wrong}");
+    }
+}
+
 #[test]
 fn the_log_goes_where_it_is_told() {
     let sandbox = Sandbox::new();
