@@ -13,3 +13,5 @@ mod keys;
 mod listings;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/snapshots.rs"]
+mod snapshots;

@@ -18,6 +18,8 @@ mod names;
 mod operation;
 #[path = "model/reference.rs"]
 mod reference;
+#[path = "model/snapshots.rs"]
+mod snapshots;
 #[path = "model/steps.rs"]
 mod steps;
 
@@ -42,7 +44,8 @@ fn run(setup: Setup, operations: &[Operation]) -> Result<(), TestCaseError> {
         let step = world.step(operation);
         step.map_err(|what| TestCaseError::fail(format!("step {number}, {operation:?}: {what}")))?;
     }
-    world.reopen().map_err(|what| TestCaseError::fail(format!("the last reopen: {what}")))
+    world.reopen().map_err(|what| TestCaseError::fail(format!("the last reopen: {what}")))?;
+    world.compare_snapshots().map_err(TestCaseError::fail)
 }
 
 proptest! {

@@ -38,6 +38,8 @@ mod rsync;
 mod sandbox;
 #[path = "mount/shell.rs"]
 mod shell;
+#[path = "mount/snapshots.rs"]
+mod snapshots;
 #[path = "mount/sqlite.rs"]
 mod sqlite;
 #[path = "mount/tree.rs"]

@@ -19,6 +19,8 @@ mod faults;
 mod model;
 #[path = "power_cut/rules.rs"]
 mod rules;
+#[path = "power_cut/snapshots.rs"]
+mod snapshots;
 #[path = "power_cut/tap.rs"]
 mod tap;
 #[path = "power_cut/tree.rs"]
@@ -34,10 +36,9 @@ use caskfs::medium::{Fault, SimDisk};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use check::{Plan, Tally, Violation, run};
+use check::{Plan, Start, Tally, Violation, run};
 use driver::Setup;
 use faults::Trouble;
-use model::Model;
 
 /// The seed of the first round, unless the environment says otherwise.
 const SEED: u64 = 20_250_101;
@@ -77,7 +78,7 @@ fn rounds(first: u64, count: u64, prepare: impl Fn(&SimDisk, &Plan) + Sync) -> R
             let disk = SimDisk::new();
             let plan = plan(seed);
             prepare(&disk, &plan);
-            match run(&plan, disk, vec![Arc::new(Model::empty_tree())], 0) {
+            match run(&plan, disk, Start::default()) {
                 Ok(done) => tally.add(done),
                 Err(violation) => {
                     next.store(first + count, Ordering::Relaxed);
@@ -139,6 +140,16 @@ fn a_segment_whose_name_is_not_synced_is_noticed() {
 #[test]
 fn a_manifest_whose_name_is_not_synced_is_noticed() {
     check_sabotage("the name of the manifest is not synced", |disk| disk.ignore_dir_syncs(""));
+}
+
+#[test]
+fn a_snapshot_whose_name_is_not_synced_is_noticed() {
+    check_sabotage("the names of snapshots are not synced", |disk| disk.ignore_dir_syncs("snapshots"));
+}
+
+#[test]
+fn a_snapshot_whose_files_are_not_synced_is_noticed() {
+    check_sabotage("what is in a snapshot is not synced", |disk| disk.ignore_syncs("snapshots/"));
 }
 
 /// Runs some workloads once with each trouble that they may meet.

@@ -27,6 +27,7 @@ pub(super) enum Command {
     Stat(StatArguments),
     Info(InfoArguments),
     Compact(CompactArguments),
+    Snapshot(SnapshotArguments),
 }
 
 /// Mount a store; one that does not exist is created. Returns when the mount answers.
@@ -194,6 +195,41 @@ pub(super) struct InfoArguments {
 pub(super) struct CompactArguments {
     /// The store directory.
     pub(super) store: PathBuf,
+}
+
+/// Keep a store as it is now: at once, and without copying. A snapshot is read as `STORE/snapshots/NAME`, with `ls`, `get`
+/// or `mount --read-only`.
+#[derive(Debug, Args)]
+pub(super) struct SnapshotArguments {
+    #[command(subcommand)]
+    pub(super) command: SnapshotCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SnapshotCommand {
+    /// Take a snapshot of all that is committed.
+    Create(SnapshotName),
+    /// List the snapshots.
+    List(SnapshotList),
+    /// Remove a snapshot, and give back the space that it alone takes.
+    Remove(SnapshotName),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SnapshotName {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// The snapshot's name: that of its directory.
+    pub(super) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SnapshotList {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// Print a JSON object a line.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 fn octal(text: &str) -> Result<u16, String> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::Error;
 use crate::{fuse, log};
 
-/// There is no such key.
+/// There is no such key, or no such snapshot.
 pub(super) const NO_KEY: u8 = 1;
 /// The arguments make no sense.
 pub(super) const USAGE: u8 = 2;
@@ -75,11 +75,12 @@ impl From<Error> for Failure {
                 log::Error::Locked => LOCKED,
                 log::Error::DamagedFile { .. } | log::Error::Damaged { .. } => DAMAGED,
                 log::Error::NoSpace => NO_SPACE,
-                log::Error::ReadOnly => READ_ONLY,
+                log::Error::ReadOnly | log::Error::Frozen => READ_ONLY,
                 log::Error::Failed(_) => MEDIUM,
                 log::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => NOT_A_STORE,
                 log::Error::Io { .. } => MEDIUM,
-                log::Error::TooLarge(_) | log::Error::Moved => OTHER,
+                log::Error::NoSnapshot(_) => NO_KEY,
+                log::Error::TooLarge(_) | log::Error::Moved | log::Error::SnapshotExists(_) => OTHER,
             },
             _ => OTHER,
         };

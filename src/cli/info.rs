@@ -3,7 +3,7 @@
 use super::arguments::InfoArguments;
 use super::control::{Reply, Request, Statistics, StoreInfo};
 use super::exit::Failure;
-use super::listing::bytes;
+use super::listing::{bytes, time};
 use super::store_access::{Access, ask};
 
 pub(super) fn run(arguments: &InfoArguments) -> Result<(), Failure> {
@@ -34,6 +34,12 @@ fn show(info: &StoreInfo) {
         bytes(info.live_bytes),
         info.merges
     );
+    if info.snapshots > 0 {
+        println!("snapshots:  {}, which alone keep {}", info.snapshots, bytes(info.snapshot_bytes));
+    }
+    if let Some(taken) = info.taken {
+        println!("snapshot:   taken at {}, never written to", time(taken));
+    }
     println!("disk:       {} free", bytes(info.free_bytes));
     show_statistics(&info.statistics);
     println!("sequence:   {} written, {} durable", info.sequence, info.durable_sequence);

@@ -19,6 +19,7 @@ mod mount_helper;
 mod mv;
 mod put;
 mod rm;
+mod snapshot;
 mod stat;
 mod store_access;
 mod umount;
@@ -64,5 +65,6 @@ fn run(arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Stat(options) => stat::run(&options),
         Command::Info(options) => info::run(&options),
         Command::Compact(options) => compact::run(&options),
+        Command::Snapshot(options) => snapshot::run(&options),
     }
 }

@@ -50,6 +50,15 @@ pub enum Error {
     /// The log was opened for reading.
     #[error("the store is open for reading only")]
     ReadOnly,
+    /// The store is a snapshot, or a copy of one.
+    #[error("it is a snapshot or a backup, and never written to: open it for reading, or restore it to another place")]
+    Frozen,
+    /// There is a snapshot of this name.
+    #[error("there is a snapshot {0} already")]
+    SnapshotExists(String),
+    /// There is no snapshot of this name.
+    #[error("there is no snapshot {0}")]
+    NoSnapshot(String),
     /// An earlier write or sync failed; nothing is written until the store is opened again.
     #[error("the store is read-only since a write failed ({0}); unmount it, see to the disk, and open it again")]
     Failed(String),

@@ -14,6 +14,11 @@ pub(super) const MANIFEST: &str = "manifest";
 /// The kernel lock is on this file.
 pub(super) const LOCK: &str = "lock";
 
+/// The directory of the snapshots: each a store in a directory of its own.
+pub(super) const SNAPSHOTS: &str = "snapshots";
+/// What is being made, or taken away, ends so. It does not exist.
+pub(super) const TEMPORARY: &str = ".tmp";
+
 /// The path of a segment.
 pub(super) fn segment(id: u32) -> String {
     format!("{SEGMENTS}/{id:08}.log")

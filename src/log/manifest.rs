@@ -12,6 +12,8 @@ use crate::medium::{File, Medium};
 
 const MAGIC: &[u8; 8] = b"CASKMAN\0";
 const ENTRY_LEN: usize = 40;
+/// Flag in the header: the store is a snapshot.
+const FROZEN: u32 = 1;
 /// A manifest holds two entries a segment; one longer than this is damage.
 const MAX_LEN: u64 = 1 << 30;
 
@@ -24,6 +26,17 @@ pub(super) enum Change {
     Seal { segment: u32, end: u64, first_sequence: u64, last_sequence: u64 },
     /// The segment is gone: what was live in it is in others.
     Remove { segment: u32 },
+    /// The store is a snapshot, or a copy of one: nobody may write to it.
+    Freeze(Frozen),
+}
+
+/// The mark of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frozen {
+    /// When it was taken, in nanoseconds since 1970. It decides nothing.
+    pub(super) taken: i64,
+    /// The last sequence number in it.
+    pub(super) last_sequence: u64,
 }
 
 /// What the manifest knows of a sealed segment.
@@ -37,6 +50,56 @@ pub(super) struct Sealed {
 
 /// Every segment that exists, with where it ends if it is sealed.
 pub(super) type SegmentList = BTreeMap<u32, Option<Sealed>>;
+
+/// What a manifest says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// How often the store was opened for writing.
+    pub(super) epoch: u32,
+    /// Every segment that exists.
+    pub(super) segments: SegmentList,
+    /// Whether the store is a snapshot.
+    pub(super) frozen: Option<Frozen>,
+}
+
+impl Contents {
+    /// The manifest's bytes, and the seed and number of its entries. The header of a snapshot's says that the first
+    /// entry is its mark, so that no damage makes it one that is written to.
+    fn encode(&self, store: StoreId) -> (Vec<u8>, u32, u32) {
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(MAGIC);
+        bytes.put_u32(FORMAT_VERSION);
+        bytes.put_u32(self.epoch);
+        bytes.extend_from_slice(&store.0);
+        bytes.put_u32(u32::from(self.frozen.is_some()) * FROZEN);
+        let seed = crc32fast::hash(&bytes);
+        bytes.put_u32(seed);
+        let segments = self.segments.iter().map(|(&segment, sealed)| match *sealed {
+            None => Change::Open { segment },
+            Some(Sealed { end, first_sequence, last_sequence }) => {
+                Change::Seal { segment, end, first_sequence, last_sequence }
+            }
+        });
+        let mut entries = 0;
+        for change in self.frozen.map(Change::Freeze).into_iter().chain(segments) {
+            encode(change, seed, entries, entries, false, &mut bytes);
+            entries += 1;
+        }
+        (bytes, seed, entries)
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Freeze(frozen) => self.frozen = Some(frozen),
+            change => apply(change, &mut self.segments),
+        }
+    }
+
+    /// The highest sequence number in a sealed segment.
+    fn last_sequence(&self) -> u64 {
+        self.segments.values().flatten().map(|sealed| sealed.last_sequence).max().unwrap_or(0)
+    }
+}
 
 /// The manifest, open for appending.
 #[derive(Debug)]
@@ -59,36 +122,25 @@ impl Manifest {
         epoch: u32,
         segments: &SegmentList,
     ) -> io::Result<Manifest> {
-        let mut bytes = Vec::new();
-        bytes.extend_from_slice(MAGIC);
-        bytes.put_u32(FORMAT_VERSION);
-        bytes.put_u32(epoch);
-        bytes.extend_from_slice(&store.0);
-        bytes.put_u32(0);
-        let seed = crc32fast::hash(&bytes);
-        bytes.put_u32(seed);
-        let mut entries = 0;
-        for (&segment, sealed) in segments {
-            let change = match *sealed {
-                None => Change::Open { segment },
-                Some(Sealed { end, first_sequence, last_sequence }) => {
-                    Change::Seal { segment, end, first_sequence, last_sequence }
-                }
-            };
-            encode(change, seed, entries, entries, false, &mut bytes);
-            entries += 1;
-        }
+        let contents = Contents { epoch, segments: segments.clone(), frozen: None };
+        let (bytes, seed, entries) = contents.encode(store);
         let file = files::replace(medium, files::MANIFEST, &bytes)?;
-        Ok(Manifest { epoch, segments: segments.clone(), file: Some(file), seed, entries, synced: entries })
+        Ok(Manifest { epoch, segments: contents.segments, file: Some(file), seed, entries, synced: entries })
+    }
+
+    /// Replaces the manifest by one that is never appended to.
+    pub(super) fn write_frozen(medium: &dyn Medium, store: StoreId, contents: &Contents) -> io::Result<()> {
+        files::replace(medium, files::MANIFEST, &contents.encode(store).0).map(drop)
     }
 
     /// A manifest that is only looked at.
-    pub(super) fn frozen(epoch: u32, segments: SegmentList) -> Manifest {
+    pub(super) fn read_only(epoch: u32, segments: SegmentList) -> Manifest {
         Manifest { epoch, segments, file: None, seed: 0, entries: 0, synced: 0 }
     }
 
-    /// Reads the manifest: its epoch and segments. A torn end is ignored: nothing relied on it.
-    pub(super) fn read(medium: &dyn Medium, store: StoreId) -> Result<(u32, SegmentList), Error> {
+    /// Reads the manifest. A torn end is ignored: nothing relied on it. A snapshot's was never appended to, and cannot
+    /// have one.
+    pub(super) fn read(medium: &dyn Medium, store: StoreId) -> Result<Contents, Error> {
         let damaged = |what| Error::DamagedFile { file: files::MANIFEST.into(), what };
         let bytes = match files::read(medium, files::MANIFEST, MAX_LEN) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged("it is missing")),
@@ -110,7 +162,8 @@ impl Manifest {
         if decoder.bytes(16).map_err(cut)? != store.0 {
             return Err(damaged("it belongs to another store"));
         }
-        let mut segments = SegmentList::new();
+        let flags = decoder.u32().map_err(cut)?;
+        let mut contents = Contents { epoch, ..Contents::default() };
         let mut missing = None;
         // Changes that belong to the next entry: all of them count, or none.
         let mut group = Vec::new();
@@ -123,12 +176,16 @@ impl Manifest {
                 (Some((change, more, _)), None) => {
                     group.push(change);
                     if !more {
-                        group.drain(..).for_each(|change| apply(change, &mut segments));
+                        group.drain(..).for_each(|change| contents.apply(change));
                     }
                 }
             }
         }
-        Ok((epoch, segments))
+        let last_sequence = contents.frozen.map(|frozen| frozen.last_sequence);
+        match flags & FROZEN != 0 {
+            true if last_sequence != Some(contents.last_sequence()) => Err(damaged("its end is missing")),
+            _ => Ok(contents),
+        }
     }
 
     /// Appends an entry. Not durable before [`Manifest::sync`].
@@ -165,12 +222,13 @@ impl Manifest {
 
 fn apply(change: Change, segments: &mut SegmentList) {
     match change {
-        Change::Open { segment } => segments.insert(segment, None),
+        Change::Open { segment } => drop(segments.insert(segment, None)),
         Change::Seal { segment, end, first_sequence, last_sequence } => {
-            segments.insert(segment, Some(Sealed { end, first_sequence, last_sequence }))
+            segments.insert(segment, Some(Sealed { end, first_sequence, last_sequence }));
         }
-        Change::Remove { segment } => segments.remove(&segment),
-    };
+        Change::Remove { segment } => drop(segments.remove(&segment)),
+        Change::Freeze(_) => {}
+    }
 }
 
 /// Checksum (4), kind (1), whether the next entry belongs to it (1), zeros (2), segment (4), entries known durable (4), end (8), first and last sequence (16).
@@ -181,6 +239,7 @@ fn encode(change: Change, seed: u32, index: u32, synced: u32, more: bool, out: &
             (2, segment, [end, first_sequence, last_sequence])
         }
         Change::Remove { segment } => (3, segment, [0; 3]),
+        Change::Freeze(Frozen { taken, last_sequence }) => (4, 0, [taken as u64, 0, last_sequence]),
     };
     let mut rest = Vec::with_capacity(ENTRY_LEN);
     rest.put_u8(kind);
@@ -209,6 +268,7 @@ fn decode(bytes: &[u8], seed: u32, index: u32) -> Option<(Change, bool, u32)> {
         1 => Change::Open { segment },
         2 => Change::Seal { segment, end, first_sequence, last_sequence },
         3 => Change::Remove { segment },
+        4 => Change::Freeze(Frozen { taken: end as i64, last_sequence }),
         _ => return None,
     };
     Some((change, more, synced))

@@ -188,6 +188,7 @@ impl MergeWriter<'_> {
             let Output { end, first_sequence, last_sequence, .. } = *output;
             changes.push(Change::Seal { segment: output.segment.id, end, first_sequence, last_sequence });
         }
+        let _unobserved = self.log.snapshots.while_installing();
         let mut manifest = self.log.manifest.lock();
         if let Err(error) = manifest.append_all(&changes) {
             drop(manifest);

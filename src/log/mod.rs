@@ -24,6 +24,7 @@ mod recovery;
 mod scan;
 mod segment;
 mod settle;
+mod snapshot;
 mod statistics;
 mod writer;
 
@@ -46,6 +47,7 @@ pub use merge::{MergeWriter, SealedSegment};
 pub use record::{HEADER_LEN, Header, Location, MAX_BODY};
 pub use recovery::{Damage, Report, Visit};
 pub use segment::Body;
+pub use snapshot::{Snapshot, is_snapshot_name};
 pub use statistics::LogStatistics;
 pub use writer::{Appender, Draft};
 
@@ -78,6 +80,7 @@ pub struct Log {
     writer: Mutex<Writer>,
     /// Held by the one thread that syncs.
     syncing: Mutex<()>,
+    snapshots: snapshot::Snapshots,
     durable: AtomicU64,
     failure: OnceLock<String>,
     /// Sealed segments that have a hint, or can have none.
@@ -163,6 +166,11 @@ impl Log {
         if sequence <= self.durable() {
             return Ok(self.durable());
         }
+        self.sync_written()
+    }
+
+    /// Makes everything that was written durable, and seals every segment that is full. The caller holds `syncing`.
+    fn sync_written(&self) -> Result<u64, Error> {
         self.check()?;
         // Before the sequence number is taken: it is at least that of everyone counted here.
         let (waiters, began) = (self.counters.begin_sync(), Instant::now());

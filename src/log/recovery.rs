@@ -14,11 +14,12 @@ use super::error::{Context, Error};
 use super::files;
 use super::format;
 use super::hint::Hint;
-use super::manifest::{Manifest, SegmentList};
+use super::manifest::{Contents, Manifest, SegmentList};
 use super::record::{Header, Location};
 use super::scan::Scanner;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::settle::{Tail, prove, settle};
+use super::snapshot::Snapshots;
 use super::statistics::Counters;
 use super::writer::Writer;
 use super::{AtomicU64, BTreeMap, Log, LogOptions, Mutex, OnceLock, RwLock};
@@ -74,7 +75,10 @@ impl Log {
             Err(Error::NotAStore) if options.create && !options.read_only => create(&*medium, options.new_id)?,
             other => other?,
         };
-        let (epoch, mut list) = Manifest::read(&*medium, id)?;
+        let Contents { epoch, segments: mut list, frozen } = Manifest::read(&*medium, id)?;
+        if frozen.is_some() && !options.read_only {
+            return Err(Error::Frozen);
+        }
         let mut report = Report::default();
         let mut segments = BTreeMap::new();
         for &number in list.keys() {
@@ -95,7 +99,7 @@ impl Log {
         let tail = read_tail(unsealed, &mut last_sequence, visit, &mut report)?;
 
         let manifest = match options.read_only {
-            true => Manifest::frozen(epoch, list),
+            true => Manifest::read_only(epoch, list),
             false => settle(&*medium, id, epoch + 1, list, &tail).context(|| "settling the log".into())?,
         };
         if !options.read_only {
@@ -120,12 +124,16 @@ impl Log {
             manifest: Mutex::new(manifest),
             writer: Mutex::new(writer),
             syncing: Mutex::new(()),
+            snapshots: Snapshots::new(frozen),
             durable: AtomicU64::new(last_sequence),
             failure: OnceLock::new(),
             hinted: Mutex::new(report.hints.iter().copied().collect()),
             counters: Counters::default(),
             options,
         };
+        if !log.options.read_only {
+            log.settle_snapshots().context(|| "clearing away unfinished snapshots".into())?;
+        }
         Ok((log, report))
     }
 }

@@ -207,6 +207,19 @@ impl<'a> Appender<'a> {
         Ok(locations)
     }
 
+    /// Leaves the active segment if there is anything in it, so that every record so far is in a segment that takes no
+    /// more. Returns the last one's sequence number.
+    ///
+    /// # Errors
+    /// As [`Appender::append`].
+    pub(super) fn leave_active(&mut self) -> Result<u64, Error> {
+        self.log.check()?;
+        if self.writer.active.as_ref().is_some_and(|active| active.offset > u64::from(SEGMENT_HEADER_LEN)) {
+            self.rotate()?;
+        }
+        Ok(self.writer.written())
+    }
+
     fn rotate(&mut self) -> Result<(), Error> {
         let segment = match self.writer.spare.take() {
             Some(segment) => segment,

@@ -7,7 +7,7 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::mem;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statvfs::statvfs;
 
-use super::{File, Lock, Medium, Space};
+use super::{File, Lock, Medium, Space, Status};
 
 /// A store directory on a real file system.
 ///
@@ -115,12 +115,28 @@ impl Medium for Disk {
         fs::rename(self.resolve(from)?, self.resolve(to)?)
     }
 
+    fn hard_link(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::hard_link(self.resolve(from)?, self.resolve(to)?)
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         fs::remove_file(self.resolve(path)?)
     }
 
     fn create_dir(&self, path: &str) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(self.resolve(path)?)
+    }
+
+    fn remove_dir(&self, path: &str) -> io::Result<()> {
+        fs::remove_dir(self.resolve(path)?)
+    }
+
+    fn status(&self, path: &str) -> io::Result<Status> {
+        let found = fs::symlink_metadata(self.resolve(path)?)?;
+        Ok(match found.is_dir() {
+            true => Status::Directory,
+            false => Status::File { len: found.len(), links: found.nlink() },
+        })
     }
 
     /// A name that is not UTF-8 is somebody else's: it is listed with U+FFFD in it, and so matches no name of a store.

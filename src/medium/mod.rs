@@ -13,6 +13,7 @@
 
 mod disk;
 mod sim;
+mod subdirectory;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +23,10 @@ use std::sync::Arc;
 
 pub use disk::Disk;
 pub use sim::{Fault, SimDisk};
+pub use subdirectory::Subdirectory;
 
-/// A store directory. Paths are relative to it, use `/`, and are at most one directory deep (`segments/00000001.log`);
-/// `""` is the store directory itself.
+/// A store directory. Paths are relative to it and use `/` (`segments/00000001.log`); `""` is the store directory
+/// itself.
 pub trait Medium: Send + Sync + fmt::Debug {
     /// Creates a file that must not exist yet (`AlreadyExists` otherwise), open for reading and writing, mode 0600.
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>>;
@@ -32,14 +34,25 @@ pub trait Medium: Send + Sync + fmt::Debug {
     /// Opens an existing file; for reading alone unless `write`.
     fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>>;
 
-    /// Renames a file, replacing `to` atomically if it exists.
+    /// Renames a file, replacing `to` atomically if it exists; or a directory, to a name that is free in the same
+    /// directory.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Gives a file a second name, `to` (`AlreadyExists` if there is something). Not every file system can: see
+    /// [`cannot_link`].
+    fn hard_link(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file. Open files stay readable.
     fn remove(&self, path: &str) -> io::Result<()>;
 
     /// Creates a directory, mode 0700 (`AlreadyExists` if it is there).
     fn create_dir(&self, path: &str) -> io::Result<()>;
+
+    /// Removes a directory that is empty.
+    fn remove_dir(&self, path: &str) -> io::Result<()>;
+
+    /// What stands at a path.
+    fn status(&self, path: &str) -> io::Result<Status>;
 
     /// The names in a directory, sorted, without `.` and `..`.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
@@ -109,6 +122,27 @@ pub trait File: Send + Sync + fmt::Debug {
         }
         Ok(())
     }
+}
+
+/// Whether a failure of [`Medium::hard_link`] means that the file system has no room for links, rather than that it is
+/// broken: it knows none, or the file has as many names as there may be.
+pub fn cannot_link(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+        || matches!(error.raw_os_error(), Some(libc::EPERM | libc::EXDEV | libc::EMLINK | libc::ENOSYS))
+}
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// A file.
+    File {
+        /// Its length in bytes.
+        len: u64,
+        /// How many names it has.
+        links: u64,
+    },
+    /// A directory.
+    Directory,
 }
 
 /// A held kernel lock; dropping it releases the lock.

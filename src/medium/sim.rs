@@ -30,7 +30,7 @@ use self::journal::Survival;
 use self::lock::{Locks, SimLock};
 use self::random::Random;
 use self::tree::Tree;
-use super::{File, Lock, Medium, Space};
+use super::{File, Lock, Medium, Space, Status};
 
 /// Bytes that a disk holds unless told otherwise.
 const CAPACITY: u64 = 1 << 40;
@@ -65,6 +65,8 @@ struct State {
     ignored: Vec<String>,
     /// Syncs that do nothing: of just these directories.
     ignored_dirs: Vec<String>,
+    /// Whether a file may have several names.
+    links: bool,
 }
 
 impl State {
@@ -76,6 +78,7 @@ impl State {
             capacity,
             ignored: Vec::new(),
             ignored_dirs: Vec::new(),
+            links: true,
         }
     }
 
@@ -104,8 +107,8 @@ impl SimDisk {
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// How many mutating operations were begun, failed ones included: `create`, `rename`, `remove`, `create_dir`,
-    /// `sync_dir`, `write_at`, `set_len` and `sync`. Those after a power cut do not count.
+    /// How many mutating operations were begun, failed ones included: `create`, `rename`, `hard_link`, `remove`,
+    /// `create_dir`, `remove_dir`, `sync_dir`, `write_at`, `set_len` and `sync`. Those after a power cut do not count.
     pub fn operations(&self) -> u64 {
         self.state.lock().faults.operations()
     }
@@ -143,6 +146,11 @@ impl SimDisk {
     /// Limits the bytes in all files that have a name; `None` is 1 TiB again. What is there already stays.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().capacity = bytes.unwrap_or(CAPACITY);
+    }
+
+    /// From now on no file can be given a second name, as on a file system that knows no hard links.
+    pub fn refuse_links(&self) {
+        self.state.lock().links = false;
     }
 
     /// Flips the bits `xor` of a byte on the medium and in what is read now. False if there is no such byte.
@@ -216,6 +224,7 @@ impl SimDisk {
         SimDisk::with(State {
             ignored: state.ignored.clone(),
             ignored_dirs: state.ignored_dirs.clone(),
+            links: state.links,
             ..State::new(state.tree.clone(), state.capacity)
         })
     }
@@ -261,6 +270,15 @@ impl Medium for SimDisk {
         state.tree.rename(from, to)
     }
 
+    fn hard_link(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.faults.begin()?;
+        if !state.links {
+            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        }
+        state.tree.hard_link(from, to)
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         let mut state = self.state.lock();
         state.faults.begin()?;
@@ -271,6 +289,18 @@ impl Medium for SimDisk {
         let mut state = self.state.lock();
         state.faults.begin()?;
         state.tree.create_dir(path)
+    }
+
+    fn remove_dir(&self, path: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.faults.begin()?;
+        state.tree.remove_dir(path)
+    }
+
+    fn status(&self, path: &str) -> io::Result<Status> {
+        let state = self.state.lock();
+        state.faults.powered()?;
+        state.tree.status(path)
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Disk, File, Medium, SimDisk};
+use super::{Disk, File, Medium, SimDisk, Status, Subdirectory, cannot_link};
 
 /// The errno of a failure.
 pub(super) fn errno(result: Result<impl Sized>) -> i32 {
@@ -100,6 +100,79 @@ fn names_follow_the_contract() {
         assert_eq!(kind(medium.remove("segments")), ErrorKind::IsADirectory);
         assert_eq!(kind(medium.open("segments", true)), ErrorKind::IsADirectory);
     });
+}
+
+#[test]
+fn a_file_may_have_several_names() {
+    on_both(|medium| {
+        medium.create_dir("d").unwrap();
+        let file = medium.create("a").unwrap();
+        file.write_all_at(b"bytes", 0).unwrap();
+        medium.hard_link("a", "d/b").unwrap();
+        assert_eq!(kind(medium.hard_link("a", "d/b")), ErrorKind::AlreadyExists);
+        assert_eq!(kind(medium.hard_link("missing", "c")), ErrorKind::NotFound);
+        for path in ["a", "d/b"] {
+            assert_eq!(medium.status(path).unwrap(), Status::File { len: 5, links: 2 });
+        }
+        assert_eq!(medium.status("d").unwrap(), Status::Directory);
+        assert_eq!(kind(medium.status("missing")), ErrorKind::NotFound);
+        // One file by two names; the bytes go with the last.
+        medium.remove("a").unwrap();
+        file.write_all_at(b"B", 0).unwrap();
+        assert_eq!(contents(&*medium.open("d/b", false).unwrap()), b"Bytes");
+        assert_eq!(medium.status("d/b").unwrap(), Status::File { len: 5, links: 1 });
+    });
+}
+
+#[test]
+fn directories_are_renamed_and_removed() {
+    on_both(|medium| {
+        medium.create_dir("d").unwrap();
+        medium.create_dir("d/e.tmp").unwrap();
+        medium.create("d/e.tmp/a").unwrap();
+        medium.rename("d/e.tmp", "d/e").unwrap();
+        assert_eq!(medium.list("d").unwrap(), ["e"]);
+        assert_eq!(medium.list("d/e").unwrap(), ["a"]);
+        assert_eq!(kind(medium.remove_dir("d")), ErrorKind::DirectoryNotEmpty);
+        assert_eq!(kind(medium.remove_dir("d/e/a")), ErrorKind::NotADirectory);
+        assert_eq!(kind(medium.remove_dir("d/missing")), ErrorKind::NotFound);
+        medium.remove("d/e/a").unwrap();
+        medium.remove_dir("d/e").unwrap();
+        medium.remove_dir("d").unwrap();
+        assert!(medium.list("").unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_directory_is_a_medium_of_its_own() {
+    let disk = SimDisk::new();
+    disk.create_dir("d").unwrap();
+    let below = Subdirectory::new(Arc::new(disk.clone()), "d");
+    below.create("a").unwrap().write_all_at(b"x", 0).unwrap();
+    below.create_dir("e").unwrap();
+    below.hard_link("a", "e/b").unwrap();
+    below.rename("a", "c").unwrap();
+    assert_eq!(disk.paths(), ["d/c", "d/e/b"]);
+    assert_eq!(below.list("").unwrap(), ["c", "e"]);
+    assert_eq!(below.status("c").unwrap(), Status::File { len: 1, links: 2 });
+    // Neither up from there, nor by a path that is none.
+    for path in ["..", "../d/c", "/d/c", "e/../../x"] {
+        assert_eq!(kind(below.open(path, false)), ErrorKind::InvalidInput, "{path}");
+        assert_eq!(kind(below.remove(path)), ErrorKind::InvalidInput, "{path}");
+    }
+    let held = below.lock("c", false).unwrap();
+    assert!(held.is_some() && disk.lock("d/c", true).unwrap().is_none());
+}
+
+#[test]
+fn a_file_system_without_links_says_so() {
+    let disk = SimDisk::new();
+    disk.create("a").unwrap();
+    disk.refuse_links();
+    let error = disk.hard_link("a", "b").unwrap_err();
+    assert!(cannot_link(&error), "{error}");
+    assert!(!cannot_link(&ErrorKind::NotFound.into()));
+    assert_eq!(disk.paths(), ["a"]);
 }
 
 #[test]

@@ -30,6 +30,9 @@ pub enum Error {
     /// A component of the path is longer than 255 bytes.
     #[error("a name has at most 255 bytes")]
     NameTooLong,
+    /// A snapshot cannot be called so.
+    #[error("a snapshot's name is 1 to 251 bytes without a slash or NUL, is not `.` or `..`, and does not end in .tmp")]
+    InvalidSnapshotName,
     /// The operation makes no sense for this entry, or with these arguments.
     #[error("{0}")]
     Invalid(&'static str),
@@ -97,7 +100,7 @@ impl Error {
             Error::NotADirectory => libc::ENOTDIR,
             Error::IsADirectory => libc::EISDIR,
             Error::NotEmpty => libc::ENOTEMPTY,
-            Error::InvalidName | Error::Invalid(_) => libc::EINVAL,
+            Error::InvalidName | Error::InvalidSnapshotName | Error::Invalid(_) => libc::EINVAL,
             Error::NameTooLong => libc::ENAMETOOLONG,
             Error::NotPermitted(_) => libc::EPERM,
             Error::AccessDenied(_) => libc::EACCES,

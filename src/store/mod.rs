@@ -19,6 +19,7 @@ mod range_map;
 mod record;
 mod recovery;
 mod reserve;
+mod snapshots;
 mod statistics;
 mod transaction;
 mod usage;
@@ -45,6 +46,7 @@ pub use paths::{Batch, Listed};
 pub use range_map::{Piece, RangeMap};
 pub use record::{MAX_EXTENT, MAX_NAME};
 pub use recovery::RecoveryReport;
+pub use snapshots::{Snapshot, check_snapshot_name};
 pub use statistics::Statistics;
 pub use transaction::{StagedRun, Transaction};
 pub use value::Update;
@@ -96,6 +98,10 @@ pub struct Info {
     pub live_bytes: u64,
     /// Merges since the store was opened.
     pub merges: u64,
+    /// Snapshots that there are.
+    pub snapshots: u64,
+    /// Bytes on the medium that only snapshots keep there.
+    pub snapshot_bytes: u64,
     /// The highest sequence number that was given out.
     pub written: u64,
     /// The highest sequence number that is known to be on the medium.
@@ -256,6 +262,8 @@ impl Store {
             log_bytes,
             live_bytes,
             merges: self.merge_statistics().merges,
+            snapshots: self.log.snapshots()?.len() as u64,
+            snapshot_bytes: self.log.bytes_of_snapshots()?,
             written: self.log.written(),
             durable: self.log.durable(),
             failure: self.log.failure().map(str::to_owned),

@@ -9,6 +9,7 @@ mod merge;
 mod names;
 mod paths;
 mod range_map;
+mod snapshots;
 mod staging;
 mod statistics;
 

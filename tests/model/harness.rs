@@ -9,7 +9,7 @@ use caskfs::medium::SimDisk;
 use caskfs::store::{Clock, EntryId, Error, Kind, Options, ROOT, Store, Time};
 
 use super::operation::{Operation, Place, Setup, Target};
-use super::reference::{Errno, Reference};
+use super::reference::{Errno, Reference, Tree};
 
 /// What differs, in words.
 pub(crate) type Difference = String;
@@ -20,14 +20,16 @@ const DIRECTORIES: usize = 6;
 
 pub(crate) struct World {
     pub(crate) setup: Setup,
-    disk: SimDisk,
-    clock: Arc<AtomicI64>,
+    pub(crate) disk: SimDisk,
+    pub(crate) clock: Arc<AtomicI64>,
     pub(crate) filesystem: Arc<Filesystem>,
     pub(crate) reference: Reference,
     /// Lookup counts.
     pub(crate) held: BTreeMap<EntryId, u64>,
     /// Open files.
     pub(crate) slots: [Option<(EntryId, HandleId)>; 4],
+    /// What was committed when each snapshot was taken.
+    pub(crate) snapshots: BTreeMap<String, Tree>,
 }
 
 fn open(disk: &SimDisk, setup: &Setup, clock: &Arc<AtomicI64>) -> Arc<Filesystem> {
@@ -52,8 +54,8 @@ impl World {
         let clock = Arc::new(AtomicI64::new(1_000_000_000));
         let filesystem = open(&disk, &setup, &clock);
         let root = filesystem.getattr(ROOT).unwrap().attributes;
-        let (held, slots) = (BTreeMap::new(), [None; 4]);
-        World { setup, disk, clock, filesystem, reference: Reference::new(root), held, slots }
+        let (held, slots, snapshots) = (BTreeMap::new(), [None; 4], BTreeMap::new());
+        World { setup, disk, clock, filesystem, reference: Reference::new(root), held, slots, snapshots }
     }
 
     /// Does one operation on both and compares.

@@ -129,6 +129,7 @@ pub(crate) enum Operation {
         count: usize,
     },
     Compact,
+    Snapshot(u8),
     Reopen,
     Crash,
 }
@@ -262,6 +263,7 @@ fn rare() -> impl Strategy<Value = Operation> {
         1 => taken().prop_map(Operation::Remove),
         3 => (0..12usize, 1..8usize).prop_map(|(first, count)| Operation::Merge { first, count }),
         1 => Just(Operation::Compact),
+        1 => any::<u8>().prop_map(Operation::Snapshot),
         1 => Just(Operation::Reopen),
         2 => Just(Operation::Crash),
     ]

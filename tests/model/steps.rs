@@ -86,6 +86,7 @@ impl World {
                 let compacted = self.filesystem.store().compact().and_then(|()| self.filesystem.store().write_hints());
                 compacted.map_err(|error| format!("compact: {error}"))
             }
+            Operation::Snapshot(number) => self.snapshot(number),
             Operation::Reopen => self.reopen(),
             Operation::Crash => {
                 self.crash();

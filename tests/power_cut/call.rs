@@ -52,6 +52,12 @@ pub(crate) enum Call {
     Merge {
         run: Option<(usize, usize)>,
     },
+    Snapshot {
+        name: &'static str,
+    },
+    RemoveSnapshot {
+        name: &'static str,
+    },
     Truncate {
         path: String,
         size: u64,

@@ -7,6 +7,7 @@
 //!
 //! States are whole trees, so a value that is empty, mixed or torn matches none.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use rand::{RngExt, SeedableRng};
 use crate::call::Call;
 use crate::driver::{Driver, Now, Setup, open};
 use crate::model::Model;
+use crate::snapshots::{self, Snapshots};
 use crate::tap::{Cut, Tap};
 use crate::tree::Tree;
 use crate::workload;
@@ -80,24 +82,37 @@ impl fmt::Display for Violation {
 #[derive(Clone, Copy, Debug)]
 struct Range(usize, usize);
 
-/// Runs a workload on a new store, or on what is on `disk`, whose states so far are `history`, the one numbered
-/// `acknowledged` known to be durable.
-pub(crate) fn run(
-    plan: &Plan,
-    disk: SimDisk,
-    history: Vec<Arc<Tree>>,
-    acknowledged: usize,
-) -> Result<Tally, Violation> {
+/// What a run begins with.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    /// The states of the store so far.
+    pub(crate) history: Vec<Arc<Tree>>,
+    /// The one that is known to be durable.
+    pub(crate) acknowledged: usize,
+    pub(crate) snapshots: Snapshots,
+}
+
+impl Default for Start {
+    /// A new store.
+    fn default() -> Start {
+        Start { history: vec![Arc::new(Model::empty_tree())], acknowledged: 0, snapshots: Snapshots::default() }
+    }
+}
+
+/// What a disk holds.
+pub(crate) struct Found {
+    pub(crate) tree: Tree,
+    pub(crate) snapshots: BTreeMap<String, Tree>,
+}
+
+/// Runs a workload on a new store, or on what is on `disk`.
+pub(crate) fn run(plan: &Plan, disk: SimDisk, start: Start) -> Result<Tally, Violation> {
     let tap = Tap::new(disk, plan.seed, plan.images);
     let now = Now::default();
     let mut random = StdRng::seed_from_u64(plan.seed);
-    let mut run = Run {
-        plan,
-        model: Model::new(history, plan.setup.sync, workload::SLOTS),
-        acknowledged,
-        calls: Vec::new(),
-        tally: Tally::default(),
-    };
+    let mut model = Model::new(start.history, plan.setup.sync, workload::SLOTS);
+    model.snapshots = start.snapshots;
+    let mut run = Run { plan, model, acknowledged: start.acknowledged, calls: Vec::new(), tally: Tally::default() };
     let result = run.work(&tap, &now, &mut random);
     result.map(|()| run.tally).map_err(|violation| Violation {
         what: format!("{}\n  calls:\n{}", violation.what, run.calls.join("\n")),
@@ -119,9 +134,11 @@ impl Run<'_> {
     fn work(&mut self, tap: &Tap, now: &Now, random: &mut StdRng) -> Result<(), Violation> {
         let present = self.model.present();
         let store = open(Arc::new(tap.clone()), &self.plan.setup, now);
-        self.judge(tap.take_cuts(), Range(present, present), random)?;
+        let snapshots = self.model.snapshots.clone();
+        self.judge(tap.take_cuts(), Range(present, present), &snapshots, random)?;
         // What a start has shown it keeps, whatever happens next.
         self.acknowledged = present;
+        self.model.snapshots.settle();
         let store = store.map_err(|error| failed("open", &error))?;
         let answered = {
             let tap = tap.clone();
@@ -134,12 +151,13 @@ impl Run<'_> {
             let call = workload::next(&self.model, random, step, moment);
             self.calls.push(format!("    {step}: {call:?}"));
             now.set(moment);
-            let before = self.model.present();
+            let (before, snapshots) = (self.model.present(), self.model.snapshots.clone());
             tap.answered(false);
             let result = driver.call(&call);
             let expected = self.model.apply(&call, moment).unwrap_or_default();
             self.tally.calls += 1;
-            self.judge(tap.take_cuts(), Range(before, self.model.present()), random)?;
+            let snapshots = snapshots.during(&self.model.snapshots);
+            self.judge(tap.take_cuts(), Range(before, self.model.present()), &snapshots, random)?;
             let acknowledges = result.map_err(|error| failed(&format!("{call:?}"), &error))?;
             if acknowledges != expected {
                 return Err(Violation::new(format!("{call:?}: acknowledged {acknowledges}, expected {expected}")));
@@ -151,40 +169,54 @@ impl Run<'_> {
         }
         tap.answered(false);
         tap.cut("the end");
-        let present = self.model.present();
+        let (present, snapshots) = (self.model.present(), self.model.snapshots.clone());
         drop(driver);
-        self.judge(tap.take_cuts(), Range(present, present), random)?;
+        self.judge(tap.take_cuts(), Range(present, present), &snapshots, random)?;
         // Closing the store made everything durable.
         self.acknowledged = present;
         tap.cut("after the end");
-        self.judge(tap.take_cuts(), Range(present, present), random)
+        self.judge(tap.take_cuts(), Range(present, present), &snapshots, random)
     }
 
     /// Recovers all disks of some cuts. `running` is what a killed process may leave.
-    fn judge(&mut self, cuts: Vec<Cut>, running: Range, random: &mut StdRng) -> Result<(), Violation> {
+    fn judge(
+        &mut self,
+        cuts: Vec<Cut>,
+        running: Range,
+        snapshots: &Snapshots,
+        random: &mut StdRng,
+    ) -> Result<(), Violation> {
         for cut in cuts {
             self.tally.cuts += 1;
             let Cut { operation, name, answered, unpowered, killed } = cut;
             let durable = Range(if answered { running.1 } else { self.acknowledged }, running.1);
             for (index, disk) in unpowered.into_iter().enumerate() {
                 let place = || format!("power cut before operation {operation} ({name}), image {index}");
-                self.judge_disk(&disk, durable, random, true)
+                self.judge_disk(&disk, durable, snapshots, random, true)
                     .map_err(|what| Violation::new(format!("{}: {what}", place())))?;
             }
             for (index, disk) in killed.into_iter().enumerate() {
                 let place = || format!("killed at operation {operation} ({name}), {}", ["before it", "halfway"][index]);
-                self.judge_disk(&disk, running, random, false)
+                self.judge_disk(&disk, running, snapshots, random, false)
                     .map_err(|what| Violation::new(format!("{}: {what}", place())))?;
             }
         }
         Ok(())
     }
 
-    fn judge_disk(&mut self, disk: &SimDisk, range: Range, random: &mut StdRng, settled: bool) -> Result<(), String> {
+    fn judge_disk(
+        &mut self,
+        disk: &SimDisk,
+        range: Range,
+        snapshots: &Snapshots,
+        random: &mut StdRng,
+        settled: bool,
+    ) -> Result<(), String> {
         self.tally.recoveries += 1;
         let history = self.model.history();
         let copy = disk.restart();
-        let found = recover(&copy, &self.plan.setup)?;
+        let Found { tree: found, snapshots: found_snapshots } = recover(&copy, &self.plan.setup)?;
+        snapshots.check(&found_snapshots)?;
         let state = find(history, &found, range, self.acknowledged)?;
         if random.random_range(0..8) == 0 {
             self.tally.recoveries += 2;
@@ -196,8 +228,9 @@ impl Run<'_> {
             let mut history: Vec<Arc<Tree>> = history.iter().take(state).cloned().collect();
             history.push(Arc::new(found));
             let acknowledged = if settled { state } else { self.acknowledged.min(state) };
-            let tally =
-                run(&plan, disk.restart(), history, acknowledged).map_err(|violation| format!("then {violation}"))?;
+            let snapshots = Snapshots::found(found_snapshots, snapshots);
+            let start = Start { history, acknowledged, snapshots };
+            let tally = run(&plan, disk.restart(), start).map_err(|violation| format!("then {violation}"))?;
             self.tally.add(tally);
         }
         Ok(())
@@ -205,11 +238,15 @@ impl Run<'_> {
 }
 
 /// What a disk holds.
-pub(crate) fn recover(disk: &SimDisk, setup: &Setup) -> Result<Tree, String> {
+pub(crate) fn recover(disk: &SimDisk, setup: &Setup) -> Result<Found, String> {
     let medium: Arc<dyn Medium> = Arc::new(disk.clone());
     let store = open(medium, setup, &Now::default()).map_err(|error| format!("the store does not open: {error}"))?;
     check_report(&store).map_err(|violation| violation.what)?;
-    Tree::read(&store).map_err(|error| format!("a key cannot be read: {error}"))
+    let tree = Tree::read(&store).map_err(|error| format!("a key cannot be read: {error}"))?;
+    match disk.paths().into_iter().find(|path| path.contains(".tmp/")) {
+        None => Ok(Found { tree, snapshots: snapshots::read(&store)? }),
+        Some(path) => Err(format!("{path} was left of a snapshot")),
+    }
 }
 
 /// A disk that was recovered is recovered once more, takes a new key, and loses nothing.
@@ -230,7 +267,7 @@ fn recover_again(disk: &SimDisk, setup: &Setup, expected: &Tree) -> Result<(), S
     };
     // Nothing unsynced survives, and the key was acknowledged.
     for disk in disk.power_cut_images(0, 1) {
-        let found = recover(&disk, setup)?;
+        let found = recover(&disk, setup)?.tree;
         if found != written || !found.entries.contains_key("new") {
             return Err(format!("a key put after recovery is lost:\n{}", found.differences(&written)));
         }

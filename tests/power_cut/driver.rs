@@ -153,6 +153,14 @@ impl Driver {
                 let _ = fs.store().write_hints();
                 None
             }
+            Call::Snapshot { name } => {
+                self.store().snapshot(name)?;
+                return Ok(Acknowledged::Already);
+            }
+            Call::RemoveSnapshot { name } => {
+                self.store().remove_snapshot(name)?;
+                None
+            }
             Call::Read { slot } => {
                 self.read = fs.read(self.slot(*slot)?.0, 0, 1 << 20)?;
                 None

@@ -14,9 +14,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::call::Call;
-use crate::check::{Plan, Tally, Violation, recover, run};
+use crate::check::{Found, Plan, Start, Tally, Violation, recover, run};
 use crate::driver::{Driver, Now, open};
 use crate::model::Model;
+use crate::snapshots::Snapshots;
 use crate::tap::Tap;
 use crate::tree::Tree;
 use crate::workload::{self, SLOTS};
@@ -98,18 +99,21 @@ impl<'p> Faulty<'p> {
             {
                 disk.set_capacity(disk.space().ok().map(|space| space.total - space.free + room));
             }
-            let before = self.model.present();
+            let (before, snapshots) = (self.model.present(), self.model.snapshots.clone());
             let mut result = driver.call(&call);
             let expected = self.model.apply(&call, moment).unwrap_or_default();
             self.tally.calls += 1;
             if let Err(error) = &result {
                 self.calls.push(format!("       {error}"));
                 if let Some(reason) = failure(&driver) {
+                    self.model.snapshots = snapshots.during(&self.model.snapshots);
                     self.check_final(&driver, error, &reason)?;
                     return self.judge(disk, before, true);
                 }
-                // A merge that fails before its manifest entry leaves everything as it was.
-                if matches!(call, Call::Merge { .. }) {
+                // A merge that fails before its manifest entry leaves everything as it was, and so does a snapshot; but
+                // who knows whether its name is durable.
+                if matches!(call, Call::Merge { .. } | Call::Snapshot { .. } | Call::RemoveSnapshot { .. }) {
+                    self.model.snapshots = snapshots.during(&self.model.snapshots);
                     continue;
                 }
                 if !self.may_run_full() || error.errno() != libc::ENOSPC {
@@ -202,7 +206,8 @@ impl<'p> Faulty<'p> {
     fn judge_disk(&mut self, disk: &SimDisk, from: usize, to: usize, goes_on: bool) -> Result<(), String> {
         self.tally.recoveries += 1;
         let history = self.model.history();
-        let found = recover(&disk.restart(), &self.plan.setup)?;
+        let Found { tree: found, snapshots } = recover(&disk.restart(), &self.plan.setup)?;
+        self.model.snapshots.check(&snapshots)?;
         let state = (from..=to).rev().find(|state| *history[*state] == found).ok_or_else(|| {
             let against = |state: usize| format!("\n  against state {state}:\n{}", found.differences(&history[state]));
             format!("none of the states {from} to {to}{}{}", against(from), against(to))
@@ -215,8 +220,9 @@ impl<'p> Faulty<'p> {
             let mut history = history[..state].to_vec();
             history.push(Arc::new(found));
             let acknowledged = self.acknowledged.min(state);
-            let tally =
-                run(&plan, disk.restart(), history, acknowledged).map_err(|violation| format!("then {violation}"))?;
+            let snapshots = Snapshots::found(snapshots, &self.model.snapshots);
+            let start = Start { history, acknowledged, snapshots };
+            let tally = run(&plan, disk.restart(), start).map_err(|violation| format!("then {violation}"))?;
             self.tally.add(tally);
         }
         Ok(())

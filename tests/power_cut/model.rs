@@ -11,6 +11,7 @@ use caskfs::fs::SyncMode;
 use caskfs::store::Kind;
 
 use crate::call::{join, split};
+use crate::snapshots::Snapshots;
 use crate::tree::{Entry, Tree};
 
 /// The number of a node in the model: greater than that of every node made before.
@@ -82,6 +83,7 @@ pub(crate) struct Model {
     pub(crate) nodes: Vec<Node>,
     pub(crate) slots: Vec<Option<Handle>>,
     pub(crate) sync: SyncMode,
+    pub(crate) snapshots: Snapshots,
     /// The published trees, oldest first.
     history: Vec<Arc<Tree>>,
 }
@@ -90,7 +92,8 @@ impl Model {
     /// The model of a store that went through these trees and has just been opened with the last of them.
     pub(crate) fn new(history: Vec<Arc<Tree>>, sync: SyncMode, slots: usize) -> Model {
         let last = history.last().cloned().unwrap_or_default();
-        let mut model = Model { nodes: Vec::new(), slots: vec![None; slots], sync, history };
+        let (nodes, snapshots) = Default::default();
+        let mut model = Model { nodes, slots: vec![None; slots], sync, snapshots, history };
         // In order of the store's ids, so that what is in order of those there is in order of numbers here.
         let mut paths: Vec<&String> = last.entries.keys().collect();
         paths.sort_by_key(|path| last.ids.get(*path));

@@ -38,6 +38,11 @@ impl Model {
                 Some(false)
             }
             Call::Merge { .. } => Some(false),
+            Call::Snapshot { name } => {
+                let tree = self.history().last().cloned()?;
+                self.snapshots.create(name, tree).then_some(true)
+            }
+            Call::RemoveSnapshot { name } => self.snapshots.remove(name).then_some(false),
             Call::Read { slot } => self.slots[*slot].as_ref().map(|_| false),
             Call::Punch { slot, offset, len } => {
                 let id = self.write_through(*slot)?;

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use caskfs::medium::{File, Lock, Medium, SimDisk, Space};
+use caskfs::medium::{File, Lock, Medium, SimDisk, Space, Status};
 use parking_lot::Mutex;
 
 /// The disks that may be found when everything stops before one operation.
@@ -91,6 +91,11 @@ impl Medium for Tap {
         self.disk().rename(from, to)
     }
 
+    fn hard_link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.cut(&format!("hard_link {from} to {to}"));
+        self.disk().hard_link(from, to)
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         self.cut(&format!("remove {path}"));
         self.disk().remove(path)
@@ -99,6 +104,15 @@ impl Medium for Tap {
     fn create_dir(&self, path: &str) -> io::Result<()> {
         self.cut(&format!("create_dir {path}"));
         self.disk().create_dir(path)
+    }
+
+    fn remove_dir(&self, path: &str) -> io::Result<()> {
+        self.cut(&format!("remove_dir {path}"));
+        self.disk().remove_dir(path)
+    }
+
+    fn status(&self, path: &str) -> io::Result<Status> {
+        self.disk().status(path)
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {

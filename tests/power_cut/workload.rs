@@ -15,6 +15,7 @@ const MAX_DIRECTORIES: usize = 4;
 
 const FILES: [&str; 4] = ["k0", "k1", "k2", "k3"];
 const DIRECTORIES: [&str; 3] = ["d0", "d1", "d2"];
+const SNAPSHOTS: [&str; 2] = ["s0", "s1"];
 const XATTRS: [&str; 2] = ["user.a", "user.b"];
 
 /// The next call. `step` is the number of the call: it stamps what is written.
@@ -35,7 +36,7 @@ struct Choice<'a> {
 
 impl Choice<'_> {
     fn call(&mut self) -> Option<Call> {
-        Some(match self.random.random_range(0..100) {
+        Some(match self.random.random_range(0..104) {
             0..8 => Call::Create { slot: self.free_slot()?, path: self.name(&FILES), mode: self.mode() },
             8..15 => {
                 let (slot, path) = (self.free_slot()?, self.path(Kind::File)?);
@@ -91,6 +92,8 @@ impl Choice<'_> {
                 let run = (self.random.random_range(0..8), self.random.random_range(1..4));
                 Call::Merge { run: self.random.random_bool(0.6).then_some(run) }
             }
+            100..103 => Call::Snapshot { name: self.one_of(&SNAPSHOTS) },
+            103..104 => Call::RemoveSnapshot { name: self.one_of(&SNAPSHOTS) },
             _ => return None,
         })
     }

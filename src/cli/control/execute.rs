@@ -43,6 +43,12 @@ pub(in crate::cli) fn execute(
             store.compact()?;
             Reply::Done
         }
+        Request::Snapshot { name } => Reply::Snapshots(vec![store.snapshot(name)?.into()]),
+        Request::Snapshots => Reply::Snapshots(store.snapshots()?.into_iter().map(Into::into).collect()),
+        Request::RemoveSnapshot { name } => {
+            store.remove_snapshot(name)?;
+            Reply::Done
+        }
         Request::Info => Reply::Info(Box::new(info(store)?)),
     })
 }
@@ -141,6 +147,9 @@ fn info(store: &Store) -> Result<StoreInfo, Failure> {
         log_bytes: info.log_bytes,
         live_bytes: info.live_bytes,
         merges: info.merges,
+        snapshots: info.snapshots,
+        snapshot_bytes: info.snapshot_bytes,
+        taken: store.taken().map(|taken| taken.0),
         free_bytes: info.space.available,
         sequence: info.written,
         durable_sequence: info.durable,

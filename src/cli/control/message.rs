@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::statistics::Statistics;
 use crate::cli::exit::Failure;
-use crate::store::{Kind, Listed, Stat, check_name};
+use crate::store::{self, Kind, Listed, Stat, check_name, check_snapshot_name};
 
 /// What a command wants. Keys are bytes, and so arrays of numbers in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,12 @@ pub(in crate::cli) enum Request {
     Info,
     /// Merge until little is dead.
     Compact,
+    /// Take a snapshot.
+    Snapshot { name: String },
+    /// The snapshots.
+    Snapshots,
+    /// Remove a snapshot.
+    RemoveSnapshot { name: String },
 }
 
 impl Request {
@@ -37,6 +43,10 @@ impl Request {
             Request::Stat { key } if key.is_empty() => vec![],
             Request::Stat { key } => vec![key],
             Request::List { .. } | Request::Info | Request::Compact => vec![],
+            Request::Snapshots => vec![],
+            Request::Snapshot { name } | Request::RemoveSnapshot { name } => {
+                return Ok(check_snapshot_name(name)?);
+            }
         };
         for key in keys {
             let names = key.split(|&byte| byte == b'/').map(check_name);
@@ -58,6 +68,7 @@ pub(in crate::cli) enum Reply {
     },
     Entries(Vec<Entry>),
     Info(Box<StoreInfo>),
+    Snapshots(Vec<Snapshot>),
     Failed(Failure),
 }
 
@@ -111,6 +122,25 @@ impl Entry {
     }
 }
 
+/// A snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::cli) struct Snapshot {
+    pub(in crate::cli) name: String,
+    /// Nanoseconds since 1970; `None` if it is damaged.
+    pub(in crate::cli) taken: Option<i64>,
+    pub(in crate::cli) sequence: u64,
+    pub(in crate::cli) segments: u64,
+    /// Bytes of its segments, shared ones too.
+    pub(in crate::cli) bytes: u64,
+}
+
+impl From<store::Snapshot> for Snapshot {
+    fn from(snapshot: store::Snapshot) -> Snapshot {
+        let store::Snapshot { name, taken, sequence, segments, bytes } = snapshot;
+        Snapshot { name, taken: taken.map(|taken| taken.0), sequence, segments, bytes }
+    }
+}
+
 /// What a store says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::cli) struct StoreInfo {
@@ -126,6 +156,11 @@ pub(in crate::cli) struct StoreInfo {
     pub(in crate::cli) live_bytes: u64,
     /// Merges since the store was opened.
     pub(in crate::cli) merges: u64,
+    pub(in crate::cli) snapshots: u64,
+    /// Bytes on the disk that only snapshots keep there.
+    pub(in crate::cli) snapshot_bytes: u64,
+    /// When the store was taken as a snapshot, if it is one or a copy of one: nanoseconds since 1970.
+    pub(in crate::cli) taken: Option<i64>,
     pub(in crate::cli) free_bytes: u64,
     pub(in crate::cli) sequence: u64,
     pub(in crate::cli) durable_sequence: u64,

@@ -17,7 +17,7 @@ mod statistics;
 
 pub(super) use client::Connection;
 pub(super) use execute::{Caches, copy_value, execute};
-pub(super) use message::{Entry, Recovery, Reply, Request, StoreInfo};
+pub(super) use message::{Entry, Recovery, Reply, Request, Snapshot, StoreInfo};
 pub(super) use server::Server;
 pub(super) use statistics::Statistics;
 

@@ -89,7 +89,7 @@ fn a_sync_seals_the_segments_before() {
     for _ in 0..20 {
         let location = fill(&log, 1)[0];
         let image = disk.power_cut_images(0, 1).remove(0);
-        let (_, segments) = Manifest::read(&image, ID).unwrap();
+        let segments = Manifest::read(&image, ID).unwrap().segments;
         for (segment, sealed) in segments {
             assert_eq!(sealed.is_some(), segment < location.segment, "segment {segment} at {location}");
         }

@@ -1,15 +1,16 @@
 //! The directories and files of a simulated disk.
 //!
-//! Invariants: a file or directory keeps its number for ever, so an open file survives its name; a directory is never
-//! removed. What a name stands for and what a file holds are independent of each other until each was synced.
+//! Invariants: a file or directory keeps its number for ever, so an open file survives its name; a directory has at
+//! most one name. What a name stands for and what a file holds are independent of each other until each was synced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::bytes::Bytes;
 use super::journal::{Journal, Survival};
 use super::names::{NameChange, Names, Node};
 use super::random::Random;
+use crate::medium::Status;
 use crate::medium::disk::check;
 
 /// The number of the root directory.
@@ -143,13 +144,47 @@ impl Tree {
         Ok(())
     }
 
+    pub(super) fn remove_dir(&mut self, path: &str) -> io::Result<()> {
+        let node = self.node(path)?;
+        let (dir, name) = self.parent(path)?;
+        let name = name.to_owned();
+        match node {
+            Node::File(_) => return Err(errno(libc::ENOTDIR)),
+            Node::Dir(dir) if self.dir(dir)?.now().iter().next().is_some() => return Err(errno(libc::ENOTEMPTY)),
+            Node::Dir(_) => {}
+        }
+        self.dir_mut(dir)?.change(NameChange::Remove { name, node });
+        Ok(())
+    }
+
+    /// A name is a change to its directory like any other: a power cut may leave either name, both or none, whatever
+    /// becomes of the bytes.
+    pub(super) fn hard_link(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let node = Node::File(self.file_at(from)?);
+        let (dir, name) = self.vacant(to)?;
+        let name = name.to_owned();
+        self.dir_mut(dir)?.change(NameChange::Create { name, node });
+        Ok(())
+    }
+
+    pub(super) fn status(&self, path: &str) -> io::Result<Status> {
+        let Node::File(file) = self.node(path)? else { return Ok(Status::Directory) };
+        let names = self.dirs.values().flat_map(|names| names.now().iter());
+        let links = names.filter(|(_, node)| *node == Node::File(file)).count() as u64;
+        Ok(Status::File { len: self.file(file)?.now().len() as u64, links })
+    }
+
     /// Within a directory one change, so a power cut leaves it done or not done; across two directories one change in
-    /// each, so a power cut may leave both names or none.
+    /// each, so a power cut may leave both names or none. Directories stay where they are.
     pub(super) fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         let (from_dir, from_name) = self.parent(from)?;
         let (to_dir, to_name) = self.parent(to)?;
-        let node = Node::File(self.file_at(from)?);
-        match self.dir(to_dir)?.now().get(to_name) {
+        let node = self.node(from)?;
+        let target = self.dir(to_dir)?.now().get(to_name);
+        if matches!(node, Node::Dir(_)) && (target.is_some() || from_dir != to_dir) {
+            return Err(errno(if target.is_some() { libc::EEXIST } else { libc::EINVAL }));
+        }
+        match target {
             Some(Node::Dir(_)) => return Err(errno(libc::EISDIR)),
             // rename(2): two names of one file stay as they are.
             Some(target) if target == node => return Ok(()),
@@ -215,14 +250,13 @@ impl Tree {
         files
     }
 
-    /// Bytes in all files that have a name now.
+    /// Bytes in all files that have a name now, each file once.
     pub(super) fn used(&self) -> u64 {
         let names = self.dirs.values().flat_map(|names| names.now().iter());
-        let len = |node| match node {
-            Node::File(file) => self.files.get(&file).map_or(0, |file| file.now().len()),
-            Node::Dir(_) => 0,
-        };
-        names.map(|(_, node)| len(node) as u64).sum()
+        let files: BTreeSet<u64> =
+            names.filter_map(|(_, node)| if let Node::File(file) = node { Some(file) } else { None }).collect();
+        let len = |file: &u64| self.files.get(file).map_or(0, |file| file.now().len());
+        files.iter().map(|file| len(file) as u64).sum()
     }
 
     /// What the medium holds after a power cut now; everything in it is durable.

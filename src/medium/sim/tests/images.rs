@@ -83,6 +83,54 @@ fn a_rename_across_directories_may_leave_both_names_or_none() {
     assert_eq!(found.len(), 4, "{found:?}");
 }
 
+#[test]
+fn a_link_is_lost_until_its_directory_is_synced() {
+    let (disk, file) = disk_with(b"old");
+    file.write_all_at(b"new", 0).unwrap();
+    disk.create_dir("d").unwrap();
+    disk.sync_dir("").unwrap();
+    disk.hard_link("a", "d/b").unwrap();
+    let images = disk.power_cut_images(3, 100);
+    let found: BTreeSet<_> = images.iter().map(SimDisk::paths).collect();
+    assert_eq!(found, BTreeSet::from([vec!["a".to_owned()], vec!["a".into(), "d/b".into()]]));
+    disk.sync_dir("d").unwrap();
+    disk.remove("a").unwrap();
+    disk.sync_dir("").unwrap();
+    let images = disk.power_cut_images(3, 100);
+    assert!(images.iter().all(|image| image.paths() == ["d/b"]));
+    // The name is durable, the bytes are not: they are synced through any name, or handle.
+    let found: BTreeSet<_> = images.iter().map(|image| image.file("d/b").unwrap()).collect();
+    assert!(found.contains(&b"old"[..]) && found.contains(&b"new"[..]));
+    file.sync().unwrap();
+    assert_eq!(disk.power_cut_images(0, 1)[0].file("d/b").unwrap(), b"new");
+}
+
+#[test]
+fn both_names_lead_to_one_file_after_a_cut() {
+    let (disk, _) = disk_with(b"old");
+    disk.hard_link("a", "b").unwrap();
+    disk.sync_dir("").unwrap();
+    for image in disk.power_cut_images(0, 20) {
+        image.open("a", true).unwrap().write_all_at(b"new", 0).unwrap();
+        assert_eq!(image.file("b").unwrap(), b"new");
+        let space = image.space().unwrap();
+        assert_eq!(space.total - space.free, 3, "its bytes count once");
+    }
+}
+
+#[test]
+fn the_rename_of_a_directory_is_done_or_not_done() {
+    let disk = SimDisk::new();
+    disk.put_file("d.tmp/a", "bytes");
+    disk.rename("d.tmp", "d").unwrap();
+    let found: BTreeSet<_> = disk.power_cut_images(3, 100).iter().map(SimDisk::paths).collect();
+    assert_eq!(found, BTreeSet::from([vec!["d.tmp/a".to_owned()], vec!["d/a".into()]]));
+    disk.remove("d/a").unwrap();
+    disk.remove_dir("d").unwrap();
+    disk.sync_dir("").unwrap();
+    assert!(disk.power_cut_images(3, 100).iter().all(|image| image.paths().is_empty()));
+}
+
 /// Every image of one file is made of bytes that were there, bytes that were written, and zeros where it grew.
 #[test]
 fn writes_are_torn_by_sector_and_by_byte() {

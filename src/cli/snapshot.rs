@@ -1,0 +1,37 @@
+//! `caskfs snapshot`: keep a store as it is at this moment.
+
+use serde_json::json;
+
+use super::arguments::{SnapshotArguments, SnapshotCommand, SnapshotList};
+use super::control::{Reply, Request, Snapshot};
+use super::exit::Failure;
+use super::listing::{bytes, time};
+use super::store_access::{Access, ask};
+
+pub(super) fn run(arguments: &SnapshotArguments) -> Result<(), Failure> {
+    match &arguments.command {
+        SnapshotCommand::Create(create) => {
+            ask(&create.store, Access::Write, &Request::Snapshot { name: create.name.clone() }).map(drop)
+        }
+        SnapshotCommand::Remove(remove) => {
+            ask(&remove.store, Access::Write, &Request::RemoveSnapshot { name: remove.name.clone() }).map(drop)
+        }
+        SnapshotCommand::List(list) => show_all(list),
+    }
+}
+
+fn show_all(arguments: &SnapshotList) -> Result<(), Failure> {
+    let Reply::Snapshots(snapshots) = ask(&arguments.store, Access::Read, &Request::Snapshots)? else { return Ok(()) };
+    for Snapshot { name, taken, sequence, segments, bytes: size } in &snapshots {
+        if arguments.json {
+            let object = json!({
+                "name": name, "taken_ns": taken, "sequence": sequence, "segments": segments, "bytes": size,
+            });
+            println!("{object}");
+            continue;
+        }
+        let taken = taken.map_or_else(|| "damaged".into(), time);
+        println!("{taken:<20} {:>10} {name}", bytes(*size));
+    }
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! Snapshots: the log as it was at one moment, in a directory of its own, made of hard links.
+//!
+//! `snapshots/NAME` is a whole store: a format file, a manifest that names the sealed segments of that moment and says
+//! that nobody may append, and links to these. It is made as `NAME.tmp` and renamed when everything in it is durable:
+//! a snapshot exists if and only if its name does. What it relies on:
+//! * A sealed segment is never written to, by whatever name it is reached. A merge takes away a name, not the bytes.
+//! * No merge is *installed* between the moment and the links: what it leaves out may have died after the moment.
+//!   One that is only copying is no harm: the segments that it reads are those that are linked.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::Log;
+use super::error::{Context, Error};
+use super::files::{self, SNAPSHOTS, TEMPORARY};
+use super::format;
+use super::manifest::{Contents, Frozen, Manifest};
+use super::segment::Segment;
+use crate::medium::{File, Medium, Status, Subdirectory, cannot_link};
+
+/// Bytes copied at once.
+const CHUNK: usize = 1 << 20;
+/// Bytes of a name, so that the temporary one is a name too.
+const MAX_NAME: usize = 255 - TEMPORARY.len();
+
+/// Whether a snapshot can have this name: that of a file, without a NUL, and not one that means something else.
+pub fn is_snapshot_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..")
+        && name.len() <= MAX_NAME
+        && !name.contains(['/', '\0'])
+        && !name.ends_with(TEMPORARY)
+}
+
+/// A snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: String,
+    /// When it was taken, in nanoseconds since 1970; `None` if its manifest cannot be read.
+    pub taken: Option<i64>,
+    /// The last sequence number in it.
+    pub last_sequence: u64,
+    /// Its segments.
+    pub segments: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+}
+
+/// What the snapshots of an open log need.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    /// Held while one is made or removed. Whether it was said that they are copies.
+    making: Mutex<bool>,
+    /// Held while a merge is installed, and from the moment of a snapshot until its segments are linked.
+    installing: Mutex<()>,
+    /// The mark of this log, if it is a snapshot itself.
+    frozen: Option<Frozen>,
+}
+
+impl Snapshots {
+    pub(super) fn new(frozen: Option<Frozen>) -> Snapshots {
+        Snapshots { making: Mutex::new(false), installing: Mutex::new(()), frozen }
+    }
+
+    /// The right to change which sealed segments there are.
+    pub(super) fn while_installing(&self) -> MutexGuard<'_, ()> {
+        self.installing.lock()
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("{SNAPSHOTS}/{name}")
+}
+
+impl Log {
+    /// Takes a snapshot of everything written so far. `taken` is the present, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotExists`]; those of the medium, after which there is no snapshot of this name, and nothing else
+    /// has changed.
+    pub fn snapshot(&self, name: &str, taken: i64) -> Result<Snapshot, Error> {
+        let mut told = self.snapshots.making.lock();
+        self.check()?;
+        let (place, temporary) = (path(name), path(name) + TEMPORARY);
+        let context = || format!("making the snapshot {name}");
+        if exists(&*self.medium, &place).context(context)? {
+            return Err(Error::SnapshotExists(name.into()));
+        }
+        self.make_directories(&temporary).context(context)?;
+        let made = self.fill(&temporary, taken, &mut told, &context).and_then(|contents| {
+            self.medium.rename(&temporary, &place).context(context)?;
+            Ok(contents)
+        });
+        let contents = made.inspect_err(|_| {
+            // What stays of it does not exist, and is removed when the name is due, or by the next writer.
+            let _ = remove_tree(&*self.medium, &temporary);
+        })?;
+        if let Err(error) = self.medium.sync_dir(SNAPSHOTS).context(context) {
+            // Whoever is told that it failed must not find it. After a power cut it may yet be there, and whole: so
+            // nothing of it is removed now.
+            let _ = self.medium.rename(&place, &temporary);
+            return Err(error);
+        }
+        Ok(describe(name, &contents))
+    }
+
+    /// The snapshots, sorted by name. One whose manifest cannot be read is reported in the log.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
+        let mut found = Vec::new();
+        for name in self.snapshot_names()? {
+            let contents = self.contents_of(&name).inspect_err(|error| log::error!("the snapshot {name}: {error}"));
+            found.push(match contents {
+                Ok(contents) => describe(&name, &contents),
+                Err(_) => Snapshot { name, taken: None, last_sequence: 0, segments: 0, bytes: 0 },
+            });
+        }
+        Ok(found)
+    }
+
+    /// Removes a snapshot. When this returns it is gone for good; what it alone held is free.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`]; those of the medium.
+    pub fn remove_snapshot(&self, name: &str) -> Result<(), Error> {
+        let _alone = self.snapshots.making.lock();
+        self.check()?;
+        let (place, temporary) = (path(name), path(name) + TEMPORARY);
+        let context = || format!("removing the snapshot {name}");
+        if !exists(&*self.medium, &place).context(context)? {
+            return Err(Error::NoSnapshot(name.into()));
+        }
+        self.clear(&temporary).context(context)?;
+        self.medium.rename(&place, &temporary).context(context)?;
+        self.medium.sync_dir(SNAPSHOTS).context(context)?;
+        if let Err(error) = remove_tree(&*self.medium, &temporary) {
+            log::warn!("the snapshot {name} is removed, but some of its files stay until the next start: {error}");
+        }
+        Ok(())
+    }
+
+    /// A snapshot's directory, as a medium of its own.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`]; those of the medium.
+    pub fn snapshot_medium(&self, name: &str) -> Result<Subdirectory, Error> {
+        let place = path(name);
+        match exists(&*self.medium, &place).context(|| format!("opening the snapshot {name}"))? {
+            true => Ok(Subdirectory::new(Arc::clone(&self.medium), place)),
+            false => Err(Error::NoSnapshot(name.into())),
+        }
+    }
+
+    /// When this log was taken as a snapshot, if it is one: in nanoseconds since 1970.
+    pub fn frozen(&self) -> Option<i64> {
+        self.snapshots.frozen.map(|frozen| frozen.taken)
+    }
+
+    /// Bytes that snapshots alone keep: what would be free without them.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub fn bytes_of_snapshots(&self) -> Result<u64, Error> {
+        let context = || "looking at the snapshots".to_owned();
+        let mut bytes = 0;
+        let mut counted = BTreeSet::new();
+        for name in self.snapshot_names()? {
+            let directory = format!("{SNAPSHOTS}/{name}/{}", files::SEGMENTS);
+            for file in self.medium.list(&directory).context(context)? {
+                let Status::File { len, links } =
+                    self.medium.status(&format!("{directory}/{file}")).context(context)?
+                else {
+                    continue;
+                };
+                let live = files::segment_number(&file).is_some_and(|id| self.segments.read().contains_key(&id));
+                // A file with one name is a copy, or the last link. One with several is shared with the live store, or
+                // by snapshots alone; they are told apart by the number, which is given once.
+                if links <= 1 || (!live && counted.insert(file)) {
+                    bytes += len;
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Removes what snapshots that were not finished, or not wholly removed, have left, and makes durable which there
+    /// are.
+    pub(super) fn settle_snapshots(&self) -> io::Result<()> {
+        let Some(names) = found(self.medium.list(SNAPSHOTS))? else { return Ok(()) };
+        self.medium.sync_dir(SNAPSHOTS)?;
+        names
+            .iter()
+            .filter(|name| name.ends_with(TEMPORARY))
+            .try_for_each(|name| remove_tree(&*self.medium, &path(name)))
+    }
+
+    /// Removes what is left of a snapshot; not before it is durable that it is none.
+    fn clear(&self, temporary: &str) -> io::Result<()> {
+        if exists(&*self.medium, temporary)? {
+            self.medium.sync_dir(SNAPSHOTS)?;
+            remove_tree(&*self.medium, temporary)?;
+        }
+        Ok(())
+    }
+
+    fn snapshot_names(&self) -> Result<Vec<String>, Error> {
+        let context = || "listing the snapshots".to_owned();
+        let mut names = found(self.medium.list(SNAPSHOTS)).context(context)?.unwrap_or_default();
+        names.retain(|name| is_snapshot_name(name) && matches!(self.medium.status(&path(name)), Ok(Status::Directory)));
+        Ok(names)
+    }
+
+    fn contents_of(&self, name: &str) -> Result<Contents, Error> {
+        let directory = Subdirectory::new(Arc::clone(&self.medium), path(name));
+        Manifest::read(&directory, format::read(&directory)?)
+    }
+
+    /// Makes the directories for a snapshot.
+    fn make_directories(&self, temporary: &str) -> io::Result<()> {
+        // An empty directory of snapshots may be one whose name could not be made durable, and a second sync would
+        // write nothing: so it is made anew. With anything in it, it is durable.
+        if found(self.medium.list(SNAPSHOTS))?.is_none_or(|names| names.is_empty()) {
+            found(self.medium.remove_dir(SNAPSHOTS))?;
+            self.medium.create_dir(SNAPSHOTS)?;
+            self.medium.sync_dir("")?;
+        }
+        self.clear(temporary)?;
+        self.medium.create_dir(temporary)?;
+        self.medium.create_dir(&format!("{temporary}/{}", files::SEGMENTS))
+    }
+
+    /// Fills the directory of a snapshot, and makes durable what is in it.
+    fn fill(
+        &self,
+        temporary: &str,
+        taken: i64,
+        told: &mut bool,
+        context: &dyn Fn() -> String,
+    ) -> Result<Contents, Error> {
+        // So that no writer waits while one is made. If there is no room, the writer's lock tells.
+        let _ = self.prepare();
+        let (contents, unlinked) = {
+            let _still = self.snapshots.installing.lock();
+            let contents = self.freeze(taken)?;
+            let unlinked = self.link(temporary, &contents).context(context)?;
+            (contents, unlinked)
+        };
+        if !unlinked.is_empty() && !std::mem::replace(told, true) {
+            log::warn!("the file system gives files no second names: snapshots are copies, and take time and room");
+        }
+        let directory = Subdirectory::new(Arc::clone(&self.medium), temporary);
+        for (segment, end) in unlinked {
+            copy(&*segment.file, end, &directory, &files::segment(segment.id)).context(context)?;
+        }
+        self.complete(&directory, &contents).context(context)?;
+        Ok(contents)
+    }
+
+    /// Ends the active segment, and says which segments hold everything up to there, durably.
+    fn freeze(&self, taken: i64) -> Result<Contents, Error> {
+        let last_sequence = self.begin().leave_active()?;
+        {
+            let _leader = self.syncing.lock();
+            self.sync_written()?;
+        }
+        let manifest = self.manifest.lock();
+        let mut segments = manifest.segments.clone();
+        // What was sealed since is younger; and an empty segment is none.
+        segments.retain(|_, sealed| {
+            sealed.is_some_and(|sealed| {
+                sealed.first_sequence <= sealed.last_sequence && sealed.last_sequence <= last_sequence
+            })
+        });
+        Ok(Contents { epoch: manifest.epoch, segments, frozen: Some(Frozen { taken, last_sequence }) })
+    }
+
+    /// Links the segments, and hands back those that cannot be linked, with where they end.
+    fn link(&self, temporary: &str, contents: &Contents) -> io::Result<Vec<(Arc<Segment>, u64)>> {
+        let mut unlinked = Vec::new();
+        for (&id, sealed) in &contents.segments {
+            let segment = files::segment(id);
+            match self.medium.hard_link(&segment, &format!("{temporary}/{segment}")) {
+                Err(error) if cannot_link(&error) => {
+                    let open = self.segments.read().get(&id).cloned();
+                    let open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+                    unlinked.push((open, sealed.map_or(0, |sealed| sealed.end)));
+                    continue;
+                }
+                other => other?,
+            }
+            // Whoever has no hint reads the segment.
+            let hint = files::hint(id);
+            match self.medium.hard_link(&hint, &format!("{temporary}/{hint}")) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound && !cannot_link(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(unlinked)
+    }
+
+    /// The files beside the segments. The manifest comes last, and makes its directory durable.
+    fn complete(&self, directory: &Subdirectory, contents: &Contents) -> io::Result<()> {
+        directory.sync_dir(files::SEGMENTS)?;
+        let format = self.medium.open(files::FORMAT, false)?;
+        copy(&*format, format.len()?, directory, files::FORMAT)?;
+        // A reader that finds one makes none: a snapshot is not changed by looking at it.
+        directory.create(files::LOCK)?;
+        Manifest::write_frozen(directory, self.id, contents)
+    }
+}
+
+fn describe(name: &str, contents: &Contents) -> Snapshot {
+    Snapshot {
+        name: name.into(),
+        taken: contents.frozen.map(|frozen| frozen.taken),
+        last_sequence: contents.frozen.map_or(0, |frozen| frozen.last_sequence),
+        segments: contents.segments.len() as u64,
+        bytes: contents.segments.values().flatten().map(|sealed| sealed.end).sum(),
+    }
+}
+
+/// Copies the first `end` bytes of a file into a new one, durable but for its name.
+fn copy(from: &dyn File, end: u64, directory: &dyn Medium, path: &str) -> io::Result<()> {
+    let file = directory.create(path)?;
+    let mut buffer = vec![0; usize::try_from(end).unwrap_or(CHUNK).min(CHUNK)];
+    let mut offset = 0;
+    while offset < end {
+        let want = usize::try_from(end - offset).unwrap_or(CHUNK).min(CHUNK);
+        let piece = buffer.get_mut(..want).unwrap_or_default();
+        from.read_exact_at(piece, offset)?;
+        file.write_all_at(piece, offset)?;
+        offset += want as u64;
+    }
+    file.sync()
+}
+
+/// Removes a directory with all that is in it; there may be none.
+fn remove_tree(medium: &dyn Medium, path: &str) -> io::Result<()> {
+    let Some(names) = found(medium.list(path))? else { return Ok(()) };
+    for name in names {
+        let below = format!("{path}/{name}");
+        match medium.status(&below)? {
+            Status::Directory => remove_tree(medium, &below)?,
+            Status::File { .. } => medium.remove(&below)?,
+        }
+    }
+    medium.remove_dir(path)
+}
+
+fn exists(medium: &dyn Medium, path: &str) -> io::Result<bool> {
+    Ok(found(medium.status(path))?.is_some())
+}
+
+/// `None` for what is not there.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
