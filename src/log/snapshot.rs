@@ -114,11 +114,15 @@ impl Log {
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
         let mut found = Vec::new();
         for name in self.snapshot_names()? {
-            let contents = self.contents_of(&name).inspect_err(|error| log::error!("the snapshot {name}: {error}"));
-            found.push(match contents {
-                Ok(contents) => describe(&name, &contents),
-                Err(_) => Snapshot { name, taken: None, last_sequence: 0, segments: 0, bytes: 0 },
-            });
+            match self.contents_of(&name) {
+                Ok(contents) => found.push(describe(&name, &contents)),
+                // Removed meanwhile.
+                Err(_) if !exists(&*self.medium, &path(&name)).unwrap_or(true) => {}
+                Err(error) => {
+                    log::error!("the snapshot {name}: {error}");
+                    found.push(Snapshot { name, taken: None, last_sequence: 0, segments: 0, bytes: 0 });
+                }
+            }
         }
         Ok(found)
     }
@@ -171,12 +175,10 @@ impl Log {
         let mut counted = BTreeSet::new();
         for name in self.snapshot_names()? {
             let directory = format!("{SNAPSHOTS}/{name}/{}", files::SEGMENTS);
-            for file in self.medium.list(&directory).context(context)? {
-                let Status::File { len, links } =
-                    self.medium.status(&format!("{directory}/{file}")).context(context)?
-                else {
-                    continue;
-                };
+            // What is removed meanwhile is gone.
+            for file in found(self.medium.list(&directory)).context(context)?.unwrap_or_default() {
+                let status = found(self.medium.status(&format!("{directory}/{file}"))).context(context)?;
+                let Some(Status::File { len, links }) = status else { continue };
                 let live = files::segment_number(&file).is_some_and(|id| self.segments.read().contains_key(&id));
                 // A file with one name is a copy, or the last link. One with several is shared with the live store, or
                 // by snapshots alone; they are told apart by the number, which is given once.
