@@ -40,6 +40,8 @@ fn show(info: &StoreInfo) {
     if let Some(taken) = info.taken {
         println!("snapshot:   taken at {}, never written to", time(taken));
     }
+    let per_key = info.keydir_bytes / info.keys.max(1);
+    println!("memory:     {} for the keys, {per_key} bytes for each with its name", bytes(info.keydir_bytes));
     println!("disk:       {} free", bytes(info.free_bytes));
     show_statistics(&info.statistics);
     println!("sequence:   {} written, {} durable", info.sequence, info.durable_sequence);

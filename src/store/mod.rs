@@ -96,6 +96,8 @@ pub struct Info {
     pub log_bytes: u64,
     /// Bytes in them that are live: what a merge would have to copy.
     pub live_bytes: u64,
+    /// Bytes of memory that the keydir takes, about.
+    pub keydir_bytes: u64,
     /// Merges since the store was opened.
     pub merges: u64,
     /// Snapshots that there are.
@@ -250,9 +252,9 @@ impl Store {
     /// If the medium does not tell its free space.
     pub fn info(&self) -> Result<Info, Error> {
         let (segments, log_bytes) = self.log.size();
-        let (keys, live_bytes) = {
+        let (keys, live_bytes, keydir_bytes) = {
             let keydir = self.keydir.read();
-            (keydir.len() as u64, keydir.usage.total())
+            (keydir.len() as u64, keydir.usage.total(), keydir.memory() as u64)
         };
         Ok(Info {
             id: self.log.id(),
@@ -261,6 +263,7 @@ impl Store {
             segments: segments as u64,
             log_bytes,
             live_bytes,
+            keydir_bytes,
             merges: self.merge_statistics().merges,
             snapshots: self.log.snapshots()?.len() as u64,
             snapshot_bytes: self.log.bytes_of_snapshots()?,
@@ -342,7 +345,7 @@ impl Store {
     /// # Errors
     /// [`Error::Stale`] if it is gone.
     pub fn entry(&self, id: EntryId) -> Result<Stat, Error> {
-        self.keydir.read().get(id).map(|node| node.stat(id)).ok_or(Error::Stale)
+        self.keydir.read().stat(id).ok_or(Error::Stale)
     }
 
     /// An entry's path, for messages.
@@ -376,7 +379,7 @@ impl Store {
         }
         let Some(id) = keydir.lookup(parent, name) else { return Ok(None) };
         keydir.pin(id);
-        Ok(keydir.get(id).map(|node| node.stat(id)))
+        Ok(keydir.stat(id))
     }
 
     /// Holds on to an entry: it stays readable after it has lost its last name.
@@ -404,7 +407,7 @@ impl Store {
         let mut keydir = self.keydir.write();
         keydir.insert_provisional(id, state, transaction.now());
         keydir.pin(id);
-        keydir.get(id).map(|node| node.stat(id)).ok_or(Error::Stale)
+        keydir.stat(id).ok_or(Error::Stale)
     }
 
     /// The children of a directory whose cookies are greater than `cookie`, at most `limit` of them.
@@ -417,7 +420,7 @@ impl Store {
         let names = node.directory.as_ref().ok_or(Error::NotADirectory)?;
         let child = |(cookie, id): (u64, EntryId)| {
             let name = keydir.name_at(directory, cookie, id)?.into();
-            Some(Child { cookie, name, stat: keydir.get(id)?.stat(id) })
+            Some(Child { cookie, name, stat: keydir.stat(id)? })
         };
         Ok(names.after_cookie(cookie).filter_map(child).take(limit).collect())
     }

@@ -118,18 +118,30 @@ pub(super) fn encode_node(state: &NodeState, sequence: u64, stage: u64) -> Vec<u
 /// no sense.
 pub(super) fn decode_node(front: &[u8], sequence: u64, bulk_len: u32) -> Option<NodeRecord> {
     let mut decoder = Decoder::new(front);
-    let (state, stage) = decode_state(&mut decoder, sequence)?;
+    let begun = decode_front(&mut decoder, sequence).ok()?;
+    let (state, stage) = decode_rest(begun, &mut decoder, sequence).ok()?;
     let inline = (bulk_len > 0).then_some((front.len() as u32, bulk_len));
     decoder.rest().is_empty().then_some(NodeRecord { state, stage, inline })
 }
 
-/// Reads an entry's state and the stage that its record publishes, and leaves what follows.
-pub(super) fn decode_state(decoder: &mut Decoder<'_>, sequence: u64) -> Option<(NodeState, u64)> {
-    decode(decoder, sequence).ok().flatten()
+/// What stands before the names. (A device's number is not among it.)
+pub(super) struct Front {
+    pub(super) attributes: Attributes,
+    pub(super) size: u64,
+    value_start: u64,
+    flags: u8,
 }
 
-fn decode(decoder: &mut Decoder<'_>, sequence: u64) -> Result<Option<(NodeState, u64)>, Truncated> {
-    let Some(kind) = Kind::from_number(decoder.u8()?) else { return Ok(None) };
+impl Front {
+    /// Whether a device's number is to come.
+    pub(super) fn is_device(&self) -> bool {
+        self.flags & FLAG_RDEV != 0
+    }
+}
+
+/// Reads the front of a node record with this sequence number up to the number of names.
+pub(super) fn decode_front(decoder: &mut Decoder<'_>, sequence: u64) -> Result<Front, Truncated> {
+    let kind = Kind::from_number(decoder.u8()?).ok_or(Truncated)?;
     let flags = decoder.u8()?;
     let mode = decoder.varint()? as u16 & 0o7777;
     let (uid, gid) = (decoder.varint()? as u32, decoder.varint()? as u32);
@@ -138,11 +150,28 @@ fn decode(decoder: &mut Decoder<'_>, sequence: u64) -> Result<Option<(NodeState,
     let [atime, mtime, ctime] = [mtime.wrapping_add(atime), mtime, mtime.wrapping_add(ctime)].map(Time);
     let size = decoder.varint()?;
     let value_start = sequence.wrapping_sub(decoder.varint()?);
+    let attributes = Attributes { kind, mode, uid, gid, rdev: 0, atime, mtime, ctime };
+    Ok(Front { attributes, size, value_start, flags })
+}
+
+/// Reads one name: the parent's id, and the name in it.
+pub(super) fn decode_link<'b>(decoder: &mut Decoder<'b>) -> Result<(EntryId, &'b [u8]), Truncated> {
+    let (parent, len) = (decoder.varint()?, decoder.u8()?);
+    Ok((parent, decoder.bytes(len.into())?))
+}
+
+/// Reads what follows [`decode_front`]: the whole state, and the stage.
+pub(super) fn decode_rest(
+    front: Front,
+    decoder: &mut Decoder<'_>,
+    sequence: u64,
+) -> Result<(NodeState, u64), Truncated> {
+    let Front { mut attributes, size, value_start, flags } = front;
     // Nothing is reserved by these counts: each element must be there before it takes memory.
     let mut links = Vec::new();
     for _ in 0..decoder.varint()? {
-        let (parent, len) = (decoder.varint()?, decoder.u8()?);
-        links.push(Link { parent, name: decoder.bytes(len.into())?.into() });
+        let (parent, name) = decode_link(decoder)?;
+        links.push(Link { parent, name: name.into() });
     }
     let stage = if flags & FLAG_STAGE != 0 { sequence.wrapping_sub(decoder.varint()?) } else { 0 };
     let mut xattrs = Vec::new();
@@ -153,10 +182,9 @@ fn decode(decoder: &mut Decoder<'_>, sequence: u64) -> Result<Option<(NodeState,
     }
     let target_len = if flags & FLAG_TARGET != 0 { decoder.length()? } else { 0 };
     let target = decoder.bytes(target_len)?.into();
-    let rdev = if flags & FLAG_RDEV != 0 { decoder.varint()? as u32 } else { 0 };
+    attributes.rdev = if flags & FLAG_RDEV != 0 { decoder.varint()? as u32 } else { 0 };
     let expires = if flags & FLAG_EXPIRES != 0 { Some(decoder.signed_varint()?) } else { None };
-    let attributes = Attributes { kind, mode, uid, gid, rdev, atime, mtime, ctime };
-    Ok(Some((NodeState { attributes, size, links, xattrs, target, expires, value_start }, stage)))
+    Ok((NodeState { attributes, size, links, xattrs, target, expires, value_start }, stage))
 }
 
 /// The front of a data record's body: its stage, and where in the value its bytes go. The bytes follow.

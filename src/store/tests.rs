@@ -4,6 +4,7 @@ mod damage;
 mod decoders;
 mod full_disk;
 mod group_commit;
+mod keydir;
 mod locking;
 mod merge;
 mod names;

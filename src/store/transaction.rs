@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
+use super::directory::Directory;
 use super::error::Error;
 use super::extents::Extent;
-use super::keydir::{Node, Staged};
+use super::keydir::Staged;
 use super::namespace::check_reserved;
 use super::record::{self, Link, MAX_EXTENT, NodeRecord, NodeState};
 use super::{Store, Update};
@@ -98,15 +99,18 @@ impl<'a> Transaction<'a> {
     /// Number of children of a directory.
     pub(super) fn population(&self, directory: EntryId) -> i64 {
         let keydir = self.store.keydir.read();
-        let before = keydir.get(directory).and_then(|node| node.directory.as_ref()).map_or(0, |names| names.len());
+        let before = keydir.directory(directory).map_or(0, Directory::len);
         before as i64 + self.population.get(&directory).copied().unwrap_or(0)
     }
 
     /// The entry, to be changed: its record will be written.
     pub(super) fn edit(&mut self, id: EntryId) -> Result<&mut Change, Error> {
         if !self.changes.contains_key(&id) {
-            let copy = |node: &Node| (node.state.clone(), node.provisional);
-            let (state, provisional) = self.store.keydir.read().get(id).map(copy).ok_or(Error::Stale)?;
+            let (state, provisional) = {
+                let keydir = self.store.keydir.read();
+                let node = keydir.get(id).ok_or(Error::Stale)?;
+                (node.state.clone(), node.provisional)
+            };
             // The directory of a provisional entry changed when that was made; its record is due now.
             let parents: Vec<EntryId> = match provisional {
                 true => state.links.iter().map(|link| link.parent).collect(),
@@ -188,9 +192,9 @@ impl<'a> Transaction<'a> {
     pub fn set_value(&mut self, id: EntryId, mut update: Update) -> Result<(), Error> {
         let (overtaken, foreign) = {
             let keydir = self.store.keydir.read();
-            let overtaken = |node: &Node| update.stage != 0 && node.value_sequence > update.stage;
             let foreign = |staged: &Staged| staged.entry != id;
-            (keydir.get(id).is_some_and(overtaken), keydir.stage(update.stage).first().is_some_and(foreign))
+            let overtaken = update.stage != 0 && keydir.get(id).is_some_and(|node| node.value_sequence > update.stage);
+            (overtaken, keydir.stage(update.stage).first().is_some_and(foreign))
         };
         if overtaken || foreign {
             update.stage = self.restage(update.stage, id)?;

@@ -67,7 +67,7 @@ impl Store {
         let (size, extents) = {
             let keydir = self.keydir.read();
             let node = keydir.get(id).ok_or(Error::Stale)?;
-            if keydir.is_damaged(id, node) {
+            if keydir.is_damaged(id, &node) {
                 drop(keydir);
                 return Err(self.damaged(
                     id,

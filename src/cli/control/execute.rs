@@ -146,6 +146,7 @@ fn info(store: &Store) -> Result<StoreInfo, Failure> {
         segments: info.segments,
         log_bytes: info.log_bytes,
         live_bytes: info.live_bytes,
+        keydir_bytes: info.keydir_bytes,
         merges: info.merges,
         snapshots: info.snapshots,
         snapshot_bytes: info.snapshot_bytes,

@@ -154,6 +154,8 @@ pub(in crate::cli) struct StoreInfo {
     pub(in crate::cli) log_bytes: u64,
     /// Bytes of these that a merge would have to copy.
     pub(in crate::cli) live_bytes: u64,
+    /// Bytes of memory that the keydir takes, about.
+    pub(in crate::cli) keydir_bytes: u64,
     /// Merges since the store was opened.
     pub(in crate::cli) merges: u64,
     pub(in crate::cli) snapshots: u64,

@@ -26,7 +26,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn state()(
+    pub(super) fn state()(
         attributes in attributes(),
         (size, value_start) in any::<(u64, u64)>(),
         links in vec((any::<u64>(), bytes(256)), 0..4),

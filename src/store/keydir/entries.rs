@@ -1,0 +1,221 @@
+//! The entries by their ids. Most are packed; those that cannot be, or would be too long, are whole.
+
+use std::ops::Deref;
+
+use hashbrown::HashTable;
+
+use super::blocks::{self, LONGEST, Place, Strings};
+use super::node::Node;
+use super::packed;
+use crate::store::attributes::{EntryId, Stat};
+
+/// An entry: one that is kept whole, or the copy of a packed one.
+#[derive(Debug)]
+pub(in crate::store) enum Entry<'a> {
+    Whole(&'a Node),
+    Unpacked(Box<Node>),
+}
+
+impl Deref for Entry<'_> {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        match self {
+            Entry::Whole(node) => node,
+            Entry::Unpacked(node) => node,
+        }
+    }
+}
+
+/// Entries that are not packed.
+#[derive(Debug, Default)]
+struct Whole {
+    nodes: Vec<Option<(EntryId, Box<Node>)>>,
+    free: Vec<u32>,
+}
+
+impl Whole {
+    fn insert(&mut self, id: EntryId, node: Box<Node>) -> Option<Place> {
+        if let Some(number) = self.free.pop() {
+            if let Some(place) = self.nodes.get_mut(number as usize) {
+                *place = Some((id, node));
+            }
+            return blocks::outside(number);
+        }
+        let place = blocks::outside(u32::try_from(self.nodes.len()).ok()?)?;
+        self.nodes.push(Some((id, node)));
+        Some(place)
+    }
+
+    fn remove(&mut self, number: usize) -> Option<Box<Node>> {
+        let (_, node) = self.nodes.get_mut(number)?.take()?;
+        self.free.push(number as u32);
+        Some(node)
+    }
+}
+
+/// Every entry.
+#[derive(Debug)]
+pub(in crate::store) struct Entries {
+    table: HashTable<Place>,
+    packed: Strings,
+    whole: Whole,
+    scratch: Vec<u8>,
+}
+
+/// Sixteen ids that follow one another are neighbours in the table, because they are mostly used together; the
+/// sixteens are scattered.
+fn hash(id: EntryId) -> u64 {
+    let scattered = (id >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((scattered ^ (scattered >> 32)) << 4) | (id & 15)
+}
+
+impl Entries {
+    pub(in crate::store) fn new() -> Entries {
+        Entries { table: HashTable::new(), packed: Strings::new(), whole: Whole::default(), scratch: Vec::new() }
+    }
+
+    pub(in crate::store) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    fn id_at(packed: &Strings, whole: &Whole, place: Place) -> EntryId {
+        match blocks::outside_number(place) {
+            Some(number) => whole.nodes.get(number).and_then(Option::as_ref).map_or(0, |(id, _)| *id),
+            None => packed::id(packed.get(place)).unwrap_or(0),
+        }
+    }
+
+    fn find(&self, id: EntryId) -> Option<Place> {
+        let is_it = |place: &Place| Entries::id_at(&self.packed, &self.whole, *place) == id;
+        self.table.find(hash(id), is_it).copied()
+    }
+
+    pub(in crate::store) fn contains(&self, id: EntryId) -> bool {
+        self.find(id).is_some()
+    }
+
+    fn whole_at(&self, place: Place) -> Option<&(EntryId, Box<Node>)> {
+        self.whole.nodes.get(blocks::outside_number(place)?)?.as_ref()
+    }
+
+    pub(in crate::store) fn get(&self, id: EntryId) -> Option<Entry<'_>> {
+        let place = self.find(id)?;
+        match self.whole_at(place) {
+            Some((_, node)) => Some(Entry::Whole(node)),
+            None => packed::unpack(self.packed.get(place)).map(|node| Entry::Unpacked(Box::new(node))),
+        }
+    }
+
+    /// An entry if it is kept whole, as every directory is.
+    pub(in crate::store) fn get_whole(&self, id: EntryId) -> Option<&Node> {
+        self.whole_at(self.find(id)?).map(|(_, node)| &**node)
+    }
+
+    pub(in crate::store) fn get_whole_mut(&mut self, id: EntryId) -> Option<&mut Node> {
+        let number = blocks::outside_number(self.find(id)?)?;
+        self.whole.nodes.get_mut(number)?.as_mut().map(|(_, node)| &mut **node)
+    }
+
+    pub(in crate::store) fn stat(&self, id: EntryId) -> Option<Stat> {
+        let place = self.find(id)?;
+        match self.whole_at(place) {
+            Some((id, node)) => Some(node.stat(*id)),
+            None => packed::stat(self.packed.get(place)),
+        }
+    }
+
+    /// The first name of an entry for which `is_it` says yes, given parent and name.
+    pub(in crate::store) fn find_name(
+        &self,
+        id: EntryId,
+        mut is_it: impl FnMut(EntryId, &[u8]) -> bool,
+    ) -> Option<&[u8]> {
+        let place = self.find(id)?;
+        match self.whole_at(place) {
+            Some((_, node)) => {
+                let mut links = node.state.links.iter();
+                links.find(|link| is_it(link.parent, &link.name)).map(|link| &*link.name)
+            }
+            None => packed::find_name(self.packed.get(place), is_it),
+        }
+    }
+
+    /// Puts an entry in that is not there.
+    pub(in crate::store) fn insert(&mut self, id: EntryId, node: Node) {
+        self.insert_boxed(id, Box::new(node));
+    }
+
+    fn insert_boxed(&mut self, id: EntryId, node: Box<Node>) {
+        let Some(place) = self.keep(id, node) else { return };
+        let Entries { table, packed, whole, .. } = self;
+        table.insert_unique(hash(id), place, |place| hash(Entries::id_at(packed, whole, *place)));
+    }
+
+    /// Finds a place for an entry. (There always is one for less than 134 million entries.)
+    fn keep(&mut self, id: EntryId, node: Box<Node>) -> Option<Place> {
+        let fits = packed::pack(id, &node, &mut self.scratch) && self.scratch.len() <= LONGEST;
+        let place = if fits { self.packed.insert(&self.scratch) } else { None };
+        place.or_else(|| self.whole.insert(id, node))
+    }
+
+    /// Takes an entry out.
+    pub(in crate::store) fn remove(&mut self, id: EntryId) -> Option<Box<Node>> {
+        let Entries { table, packed, whole, .. } = self;
+        let found = table.find_entry(hash(id), |place| Entries::id_at(packed, whole, *place) == id);
+        let (place, _) = found.ok()?.remove();
+        match blocks::outside_number(place) {
+            Some(number) => self.whole.remove(number),
+            None => {
+                let node = packed::unpack(self.packed.get(place)).map(Box::new);
+                self.packed.remove(place);
+                node
+            }
+        }
+    }
+
+    /// Changes an entry, if it is there.
+    pub(in crate::store) fn change<R>(&mut self, id: EntryId, change: impl FnOnce(&mut Node) -> R) -> Option<R> {
+        let place = self.find(id)?;
+        if let Some(node) = blocks::outside_number(place)
+            .and_then(|number| self.whole.nodes.get_mut(number)?.as_mut())
+            .map(|(_, node)| node)
+            && node.is_directory()
+        {
+            return Some(change(node));
+        }
+        let mut node = match blocks::outside_number(place) {
+            Some(number) => self.whole.remove(number)?,
+            None => Box::new(packed::unpack(self.packed.get(place))?),
+        };
+        let result = change(&mut node);
+        let fits = packed::pack(id, &node, &mut self.scratch) && self.scratch.len() <= LONGEST;
+        let new = match (fits, blocks::outside_number(place)) {
+            (true, None) => self.packed.replace(place, &self.scratch),
+            (true, Some(_)) => self.packed.insert(&self.scratch),
+            (false, None) => {
+                self.packed.remove(place);
+                None
+            }
+            (false, Some(_)) => None,
+        };
+        let new = new.or_else(|| self.whole.insert(id, node));
+        if let (Some(new), Some(old)) = (new, self.table.find_mut(hash(id), |old| *old == place)) {
+            *old = new;
+        }
+        Some(result)
+    }
+
+    /// The entries that are kept whole.
+    pub(in crate::store) fn whole(&self) -> impl Iterator<Item = (EntryId, &Node)> {
+        self.whole.nodes.iter().flatten().map(|(id, node)| (*id, &**node))
+    }
+
+    /// Bytes of memory, about: what directories and large values hold is estimated.
+    pub(in crate::store) fn memory(&self) -> usize {
+        /// A node's names, and what the allocator adds.
+        const MORE: usize = 100;
+        let whole: usize = self.whole().map(|(_, node)| size_of::<Node>() + MORE + node.memory()).sum();
+        self.table.allocation_size() + self.packed.memory() + self.whole.nodes.capacity() * 16 + whole
+    }
+}

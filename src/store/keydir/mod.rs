@@ -1,0 +1,451 @@
+//! The keydir: every entry in memory, as a tree.
+//!
+//! It changes in one way only: a record that stands in the log is applied. Recovery applies all of them; a running
+//! store applies each right after appending it. So what is in memory is by construction what a restart would find.
+//! The one exception are *provisional* entries: files that were created but hold no acknowledged value yet. They are
+//! in the tree, and in no record; the first record that is written of one makes it an ordinary entry.
+//!
+//! Order of application is the order of sequence numbers. Children may come before the directory that they are in
+//! (a merge may have moved that), so a directory that is not known yet is made up, and filled in later.
+
+mod blocks;
+mod entries;
+mod node;
+mod packed;
+mod pins;
+
+use std::ops::Range;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
+use super::directory::{self, Directory};
+use super::extents::Extent;
+use super::range_map::Piece;
+use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState};
+use super::usage::Usage;
+use crate::log::{HEADER_LEN, Location};
+pub(in crate::store) use entries::Entries;
+use entries::Entry;
+pub(in crate::store) use node::{Meta, Node};
+use pins::Pins;
+
+/// A stretch of a value that is in the log, but not published yet.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Staged {
+    pub(in crate::store) entry: EntryId,
+    pub(in crate::store) offset: u64,
+    pub(in crate::store) len: u64,
+    /// Where the bytes are; `None` for a hole.
+    pub(in crate::store) extent: Option<Extent>,
+}
+
+/// Every entry.
+#[derive(Debug)]
+pub(in crate::store) struct Keydir {
+    entries: Entries,
+    pins: Pins,
+    /// By stage, in order of sequence numbers.
+    stages: HashMap<u64, Vec<Staged>>,
+    /// Stages with holes that will never be published.
+    dead_stages: HashSet<u64>,
+    pub(in crate::store) usage: Usage,
+    /// Greater than every id in use.
+    pub(in crate::store) next_id: EntryId,
+    /// Provisional entries, which are in no record.
+    provisional: usize,
+    /// Sequence number of the last record of an entry that could not be read.
+    damaged: HashMap<EntryId, u64>,
+    /// While the log is read: entries that may have no name in the end.
+    nameless: Option<HashSet<EntryId>>,
+}
+
+impl Keydir {
+    /// A tree with nothing but a root.
+    pub(in crate::store) fn new() -> Keydir {
+        let mut entries = Entries::new();
+        entries.insert(ROOT, Node::new(unknown_state(Kind::Directory, 0o755)));
+        Keydir {
+            entries,
+            pins: Pins::new(),
+            stages: HashMap::new(),
+            dead_stages: HashSet::new(),
+            usage: Usage::default(),
+            next_id: ROOT + 1,
+            provisional: 0,
+            damaged: HashMap::new(),
+            nameless: Some(HashSet::new()),
+        }
+    }
+
+    pub(in crate::store) fn get(&self, id: EntryId) -> Option<Entry<'_>> {
+        self.entries.get(id)
+    }
+
+    pub(in crate::store) fn contains(&self, id: EntryId) -> bool {
+        self.entries.contains(id)
+    }
+
+    /// What stat shows of an entry.
+    pub(in crate::store) fn stat(&self, id: EntryId) -> Option<Stat> {
+        self.entries.stat(id)
+    }
+
+    /// The children of a directory.
+    pub(in crate::store) fn directory(&self, id: EntryId) -> Option<&Directory> {
+        self.entries.get_whole(id)?.directory.as_deref()
+    }
+
+    /// Number of entries, the root and the provisional ones left out.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.entries.len() - 1 - self.provisional
+    }
+
+    /// Bytes of memory that the entries take, about.
+    pub(in crate::store) fn memory(&self) -> usize {
+        let staged: usize = self.stages.values().map(|stage| stage.capacity() * size_of::<Staged>()).sum();
+        self.entries.memory() + self.pins.memory() + staged
+    }
+
+    pub(in crate::store) fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
+        let has_it = |id: &EntryId| self.entries.find_name(*id, |of, its| of == parent && its == name).is_some();
+        self.directory(parent)?.candidates(name).map(|(_, id)| id).find(has_it)
+    }
+
+    /// The children of a directory whose names begin with these bytes, in order of names.
+    pub(in crate::store) fn sorted(&self, directory: EntryId, front: &[u8]) -> Vec<(&[u8], EntryId)> {
+        let children = self.directory(directory).into_iter().flat_map(|children| children.after_cookie(0));
+        let named = children.filter_map(|(cookie, id)| Some((self.name_at(directory, cookie, id)?, id)));
+        let mut named: Vec<_> = named.filter(|(name, _)| name.starts_with(front)).collect();
+        named.sort_unstable();
+        named
+    }
+
+    /// The name that an entry has at this place of a directory.
+    pub(in crate::store) fn name_at(&self, parent: EntryId, cookie: u64, id: EntryId) -> Option<&[u8]> {
+        self.entries.find_name(id, |of, name| of == parent && directory::may_be_at(name, cookie))
+    }
+
+    /// An entry's path, for messages. The first of its names if it has several.
+    pub(in crate::store) fn path(&self, id: EntryId) -> String {
+        let mut names = Vec::new();
+        let mut id = id;
+        // Bounded, should damage have made a circle.
+        while id != ROOT && names.len() < 4096 {
+            let mut above = ROOT;
+            let name = self.entries.find_name(id, |parent, _| {
+                above = parent;
+                true
+            });
+            let Some(name) = name else {
+                names.push(format!("(entry {id})"));
+                break;
+            };
+            names.push(String::from_utf8_lossy(name).into_owned());
+            id = above;
+        }
+        names.reverse();
+        names.join("/")
+    }
+
+    pub(in crate::store) fn stage(&self, stage: u64) -> &[Staged] {
+        self.stages.get(&stage).map_or(&[], Vec::as_slice)
+    }
+
+    /// Forgets a stage that will not be published.
+    pub(in crate::store) fn drop_stage(&mut self, stage: u64) {
+        if let Some(staged) = self.stages.remove(&stage)
+            && staged.iter().any(|staged| staged.extent.is_none())
+        {
+            self.dead_stages.insert(stage);
+        }
+    }
+
+    /// Whether a hole of this stage counts.
+    pub(in crate::store) fn is_published(&self, stage: u64) -> bool {
+        !self.stages.contains_key(&stage) && !self.dead_stages.contains(&stage)
+    }
+
+    /// The segments that hold bytes which are not published yet. They may be read by those who wrote them, and stay.
+    pub(in crate::store) fn staged_segments(&self) -> HashSet<u32> {
+        let staged = self.stages.values().flatten();
+        staged.filter_map(|staged| Some(staged.extent?.location.segment)).collect()
+    }
+
+    /// Holds on to an entry, if it is there.
+    pub(in crate::store) fn pin(&self, id: EntryId) {
+        if self.contains(id) {
+            self.pins.pin(id);
+        }
+    }
+
+    /// Lets go of an entry. True if it may be an orphan now: see [`Keydir::drop_if_orphan`].
+    pub(in crate::store) fn unpin(&self, id: EntryId, count: u64) -> bool {
+        self.pins.unpin(id, count) && self.stat(id).is_some_and(|stat| stat.links == 0)
+    }
+
+    /// Puts an entry into the tree that no record speaks of yet.
+    pub(in crate::store) fn insert_provisional(&mut self, id: EntryId, state: NodeState, time: Time) {
+        for link in &state.links {
+            if let Some(parent) = self.entries.get_whole_mut(link.parent) {
+                parent.state.attributes.mtime = time;
+                parent.state.attributes.ctime = time;
+            }
+        }
+        let mut node = Node::new(state);
+        node.provisional = true;
+        self.provisional += 1;
+        self.next_id = self.next_id.max(id + 1);
+        let links = node.state.links.clone();
+        self.entries.insert(id, node);
+        links.iter().for_each(|link| self.attach(id, false, link));
+    }
+
+    /// Changes the attributes of an entry that no record speaks of: not yet, or not any more.
+    pub(in crate::store) fn change_unrecorded(&mut self, id: EntryId, state: NodeState) {
+        self.entries.change(id, |node| {
+            node.state.attributes = state.attributes;
+            node.state.xattrs = state.xattrs;
+        });
+    }
+
+    /// Applies a node record. `body_len` is the length of its body.
+    pub(in crate::store) fn apply_node(
+        &mut self,
+        id: EntryId,
+        sequence: u64,
+        at: Location,
+        body_len: u32,
+        record: NodeRecord,
+    ) {
+        self.next_id = self.next_id.max(id + 1);
+        let is_directory = record.state.attributes.kind == Kind::Directory;
+        if let Some(nameless) = self.nameless.as_mut().filter(|_| record.state.links.is_empty()) {
+            nameless.insert(id);
+        }
+        let staged = self.stages.remove(&record.stage).unwrap_or_default();
+        let bulk_len = record.inline.map_or(0, |(_, len)| len);
+        let meta = Meta { location: at, sequence, len: HEADER_LEN as u64 + u64::from(body_len - bulk_len) };
+        if !self.contains(id) {
+            let links = record.state.links.clone();
+            let mut node = Node::new(unknown_state(record.state.attributes.kind, 0));
+            node.apply(id, record, (meta, body_len), &staged, &mut self.usage);
+            self.entries.insert(id, node);
+            links.iter().for_each(|link| self.attach(id, is_directory, link));
+            return;
+        }
+        let old = self.links(id);
+        let new = record.state.links.clone();
+        old.iter().filter(|link| !new.contains(link)).for_each(|link| self.detach(id, is_directory, link));
+        let Keydir { entries, usage, provisional, .. } = self;
+        entries.change(id, |node| {
+            *provisional -= usize::from(std::mem::take(&mut node.provisional));
+            node.apply(id, record, (meta, body_len), &staged, usage);
+        });
+        new.iter().filter(|link| !old.contains(link)).for_each(|link| self.attach(id, is_directory, link));
+    }
+
+    /// The names of an entry.
+    fn links(&self, id: EntryId) -> Vec<Link> {
+        let mut links = Vec::new();
+        self.entries.find_name(id, |parent, name| {
+            links.push(Link { parent, name: name.into() });
+            false
+        });
+        links
+    }
+
+    /// Applies a data record: its bytes are staged until a node record publishes them. Those of stage 0 were published
+    /// when a merge moved them.
+    pub(in crate::store) fn apply_data(
+        &mut self,
+        entry: EntryId,
+        stage: u64,
+        offset: u64,
+        len: u64,
+        mut extent: Extent,
+    ) {
+        extent.skip = DATA_PREFIX as u32;
+        self.next_id = self.next_id.max(entry + 1);
+        if stage != 0 {
+            self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: Some(extent) });
+            return;
+        }
+        if !self.contains(entry) {
+            self.entries.insert(entry, Node::new(unknown_state(Kind::File, 0o600)));
+            self.nameless.as_mut().map(|nameless| nameless.insert(entry));
+        }
+        let Keydir { entries, usage, .. } = self;
+        entries.change(entry, |node| {
+            if extent.sequence >= node.state.value_start {
+                node.extents.insert(offset..offset + len, extent, usage);
+            }
+        });
+    }
+
+    /// Applies a hole record, as a data record.
+    pub(in crate::store) fn apply_hole(&mut self, entry: EntryId, stage: u64, offset: u64, len: u64) {
+        if stage != 0 {
+            self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: None });
+            return;
+        }
+        let Keydir { entries, usage, .. } = self;
+        entries.change(entry, |node| node.extents.remove(offset..offset + len, usage));
+    }
+
+    /// Notes that a merge has moved an entry's node record, unless that is outdated.
+    pub(in crate::store) fn move_meta(&mut self, id: EntryId, sequence: u64, location: Location, len: u64) {
+        let Keydir { entries, usage, .. } = self;
+        entries.change(id, |node| {
+            if let Some(old) = node.meta.filter(|meta| meta.sequence == sequence) {
+                node.meta = Some(Meta { location, sequence, len });
+                usage.subtract(old.location.segment, old.len);
+                usage.add(location.segment, len);
+            }
+        });
+    }
+
+    /// Notes that a merge has moved the bytes of a value that are within `range` and from the record at `from`, as far
+    /// as they are still there. `to` is where the range's first byte is now.
+    pub(in crate::store) fn move_extent(&mut self, id: EntryId, range: Range<u64>, from: Location, to: Extent) {
+        let Keydir { entries, usage, .. } = self;
+        entries.change(id, |node| {
+            for (place, extent) in node.extents.of_record(range.clone(), to.sequence) {
+                if extent.location == from {
+                    let mut moved = to;
+                    moved.advance(place.start - range.start);
+                    node.extents.insert(place, moved, usage);
+                }
+            }
+        });
+    }
+
+    /// Applies a tombstone: the entry has no name any more.
+    pub(in crate::store) fn apply_tombstone(&mut self, id: EntryId) {
+        self.next_id = self.next_id.max(id + 1);
+        let provisional = &mut self.provisional;
+        let taken = self.entries.change(id, |node| {
+            *provisional -= usize::from(std::mem::take(&mut node.provisional));
+            (node.is_directory(), std::mem::take(&mut node.state.links))
+        });
+        let Some((is_directory, links)) = taken else { return };
+        links.iter().for_each(|link| self.detach(id, is_directory, link));
+        self.drop_if_orphan(id);
+    }
+
+    /// Notes that a record of this entry could not be read. It may come before the record that publishes it.
+    pub(in crate::store) fn apply_damage(&mut self, id: EntryId, sequence: u64) {
+        let damaged = self.damaged.entry(id).or_default();
+        *damaged = sequence.max(*damaged);
+    }
+
+    /// Whether a record that may be part of an entry's value could not be read.
+    pub(in crate::store) fn is_damaged(&self, id: EntryId, node: &Node) -> bool {
+        self.damaged.get(&id).is_some_and(|&sequence| sequence >= node.state.value_start)
+    }
+
+    /// After recovery: drops what no record published, and hangs directories whose own record is lost, but not their
+    /// children's, below the root. Returns the names given to those.
+    pub(in crate::store) fn finish_recovery(&mut self) -> Vec<String> {
+        let open: Vec<u64> = self.stages.keys().copied().collect();
+        open.into_iter().for_each(|stage| self.drop_stage(stage));
+        let mut lost: Vec<EntryId> = self.nameless.take().unwrap_or_default().into_iter().collect();
+        lost.retain(|id| *id != ROOT && self.stat(*id).is_some_and(|stat| stat.links == 0));
+        lost.sort_unstable();
+        let mut names = Vec::new();
+        for id in lost {
+            if self.directory(id).is_none_or(|directory| directory.len() == 0) {
+                self.remove_node(id);
+                continue;
+            }
+            let name = format!("lost+found.{id}");
+            let link = Link { parent: ROOT, name: name.as_bytes().into() };
+            if let Some(node) = self.entries.get_whole_mut(id) {
+                node.state.links.push(link.clone());
+            }
+            self.attach(id, true, &link);
+            names.push(name);
+        }
+        names
+    }
+
+    fn attach(&mut self, id: EntryId, is_directory: bool, link: &Link) {
+        let occupant = self.lookup_other(link, id);
+        if let Some(occupant) = occupant {
+            self.displace(occupant, link);
+        }
+        if !self.entries.get_whole(link.parent).is_some_and(Node::is_directory) {
+            self.make_directory(link.parent);
+        }
+        if let Some(directory) = self.entries.get_whole_mut(link.parent).and_then(|node| node.directory.as_mut()) {
+            directory.insert(&link.name, id);
+            directory.subdirectories += u32::from(is_directory);
+        }
+        self.next_id = self.next_id.max(link.parent + 1);
+    }
+
+    /// The entry in a place of the tree, if it is another.
+    fn lookup_other(&self, link: &Link, id: EntryId) -> Option<EntryId> {
+        let mut candidates = self.directory(link.parent)?.candidates(&link.name).map(|(_, other)| other);
+        let is_it = |parent: EntryId, name: &[u8]| parent == link.parent && *name == *link.name;
+        candidates.find(|other| *other != id && self.entries.find_name(*other, is_it).is_some())
+    }
+
+    /// A directory of which nothing is known but what is in it.
+    fn make_directory(&mut self, id: EntryId) {
+        let made = self.entries.change(id, |node| node.directory = Some(Box::default()));
+        if made.is_none() {
+            self.entries.insert(id, Node::new(unknown_state(Kind::Directory, 0o700)));
+            self.nameless.as_mut().map(|nameless| nameless.insert(id));
+        }
+    }
+
+    fn detach(&mut self, id: EntryId, is_directory: bool, link: &Link) {
+        if let Some(directory) = self.entries.get_whole_mut(link.parent).and_then(|node| node.directory.as_mut())
+            && directory.remove(&link.name, id)
+        {
+            directory.subdirectories -= u32::from(is_directory);
+        }
+    }
+
+    /// Takes a name from the entry that has it: the next record of the same transaction says what becomes of that.
+    fn displace(&mut self, id: EntryId, place: &Link) {
+        let is_directory = self.entries.change(id, |node| {
+            node.state.links.retain(|link| link.parent != place.parent || link.name != place.name);
+            node.is_directory()
+        });
+        self.nameless.as_mut().map(|nameless| nameless.insert(id));
+        self.detach(id, is_directory == Some(true), place);
+    }
+
+    /// Drops an entry that has no name and that nobody holds.
+    pub(in crate::store) fn drop_if_orphan(&mut self, id: EntryId) {
+        if id != ROOT && !self.pins.is_pinned(id) && self.stat(id).is_some_and(|stat| stat.links == 0) {
+            self.remove_node(id);
+        }
+    }
+
+    fn remove_node(&mut self, id: EntryId) {
+        if let Some(mut node) = self.entries.remove(id) {
+            node.extents.drop_older(u64::MAX, &mut self.usage);
+            if let Some(meta) = node.meta {
+                self.usage.subtract(meta.location.segment, meta.len);
+            }
+        }
+    }
+}
+
+/// An entry of which nothing is known yet.
+fn unknown_state(kind: Kind, mode: u16) -> NodeState {
+    let time = Time::default();
+    let attributes = Attributes { kind, mode, uid: 0, gid: 0, rdev: 0, atime: time, mtime: time, ctime: time };
+    NodeState {
+        attributes,
+        size: 0,
+        links: Vec::new(),
+        xattrs: Vec::new(),
+        target: Box::default(),
+        expires: None,
+        value_start: 0,
+    }
+}

@@ -1,0 +1,111 @@
+//! An entry as it is worked on.
+
+use crate::log::Location;
+use crate::store::attributes::{EntryId, Kind, ROOT, Stat};
+use crate::store::directory::Directory;
+use crate::store::extents::{Extent, Extents};
+use crate::store::record::{NodeRecord, NodeState};
+use crate::store::usage::Usage;
+
+use super::Staged;
+
+/// What stat shows as the size of a directory.
+const DIRECTORY_SIZE: u64 = 4096;
+
+/// An entry.
+#[derive(Debug)]
+pub(in crate::store) struct Node {
+    pub(in crate::store) state: NodeState,
+    pub(in crate::store) extents: Extents,
+    /// The node record that holds the state.
+    pub(in crate::store) meta: Option<Meta>,
+    /// Sequence number of the last record that changed the value.
+    pub(in crate::store) value_sequence: u64,
+    pub(in crate::store) directory: Option<Box<Directory>>,
+    /// In no record yet.
+    pub(in crate::store) provisional: bool,
+}
+
+impl Node {
+    pub(in crate::store) fn new(state: NodeState) -> Node {
+        let directory = (state.attributes.kind == Kind::Directory).then(Box::default);
+        Node { state, extents: Extents::None, meta: None, value_sequence: 0, directory, provisional: false }
+    }
+
+    pub(in crate::store) fn is_directory(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    /// Whether there are bytes for the whole of a value of this size, none of them older than `start`.
+    pub(in crate::store) fn has_all(&self, start: u64, size: u64) -> bool {
+        let young = self.extents.within(0..size).into_iter().filter(|(_, extent)| extent.sequence >= start);
+        young.map(|(range, _)| range.end - range.start).sum::<u64>() == size
+    }
+
+    pub(in crate::store) fn stat(&self, id: EntryId) -> Stat {
+        let state = &self.state;
+        let (size, links) = match &self.directory {
+            Some(_) if id != ROOT && state.links.is_empty() => (DIRECTORY_SIZE, 0),
+            Some(directory) => (DIRECTORY_SIZE, 2 + directory.subdirectories),
+            None => (state.size, state.links.len() as u32),
+        };
+        Stat { id, attributes: state.attributes, size, allocated: self.extents.total(), links }
+    }
+
+    /// Applies a node record of this entry, whose body has this length. `staged` is what its stage holds.
+    pub(super) fn apply(
+        &mut self,
+        id: EntryId,
+        record: NodeRecord,
+        (meta, body_len): (Meta, u32),
+        staged: &[Staged],
+        usage: &mut Usage,
+    ) {
+        let NodeRecord { state, stage, inline } = record;
+        if state.attributes.kind == Kind::Directory && self.directory.is_none() {
+            self.directory = Some(Box::default());
+        }
+        self.extents.drop_older(state.value_start, usage);
+        for &Staged { offset, len, extent, .. } in staged.iter().filter(|staged| staged.entry == id) {
+            match extent {
+                Some(extent) => self.extents.insert(offset..offset + len, extent, usage),
+                None => self.extents.remove(offset..offset + len, usage),
+            }
+        }
+        let Meta { location, sequence, len } = meta;
+        if let Some((skip, len)) = inline {
+            self.extents.insert(0..u64::from(len), Extent { location, body_len, skip, sequence }, usage);
+        }
+        if let Some(old) = self.meta.replace(meta) {
+            usage.subtract(old.location.segment, old.len);
+        }
+        usage.add(location.segment, len);
+        if stage != 0 || inline.is_some() || state.value_start > self.state.value_start {
+            self.value_sequence = sequence;
+        }
+        self.state = state;
+    }
+
+    /// Bytes of memory behind the node itself, about.
+    pub(super) fn memory(&self) -> usize {
+        /// What a child takes in the tree of a directory, and a piece in that of a value.
+        const CHILD: usize = 29;
+        const PIECE: usize = 60;
+        let children = self.directory.as_ref().map_or(0, |directory| size_of::<Directory>() + directory.len() * CHILD);
+        let pieces = match &self.extents {
+            Extents::Many(map) => map.len() * PIECE,
+            Extents::None | Extents::One(..) => 0,
+        };
+        let xattrs: usize = self.state.xattrs.iter().map(|(name, value)| 64 + name.len() + value.len()).sum();
+        children + pieces + xattrs
+    }
+}
+
+/// The record that holds an entry's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Meta {
+    pub(in crate::store) location: Location,
+    pub(in crate::store) sequence: u64,
+    /// Bytes of it, an inline value left out.
+    pub(in crate::store) len: u64,
+}
