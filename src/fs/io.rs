@@ -73,12 +73,23 @@ impl Filesystem {
             return self.read_staged(&state, id, offset.min(end)..end);
         }
         drop(state);
-        let stat = self.store.entry(id)?;
-        let len = stat.size.saturating_sub(offset).min(size as u64) as usize;
-        let mut buffer = vec![0; len];
-        let len = self.store.read(id, offset, &mut buffer)?;
+        let end = offset.saturating_add(size as u64).min(self.store.entry(id)?.size);
+        self.read_published(id, offset.min(end)..end)
+    }
+
+    fn read_published(&self, id: EntryId, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let mut buffer = vec![0; usize::try_from(range.end - range.start).map_err(|_| Error::TooLarge)?];
+        let len = self.store.read(id, range.start, &mut buffer)?;
         buffer.truncate(len);
         Ok(buffer)
+    }
+
+    /// The bytes of a file as the mount shows them. `range` is within its size.
+    pub(super) fn read_shown(&self, state: &State, id: EntryId, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        match state.staged(id) {
+            Some(_) => self.read_staged(state, id, range),
+            None => self.read_published(id, range),
+        }
     }
 
     /// The bytes of a file that is being written: what is staged, over what is published. `range` is within its size.
@@ -128,7 +139,7 @@ impl Filesystem {
         data: &[u8],
         kill_privileges: bool,
     ) -> Result<usize, Error> {
-        offset.checked_add(data.len() as u64).filter(|end| *end <= MAX_SIZE).ok_or(Error::TooLarge)?;
+        check_end(offset, data.len() as u64)?;
         let state = &mut *self.state.lock();
         state.handle(id, handle)?;
         if data.is_empty() {
@@ -172,7 +183,7 @@ impl Filesystem {
     }
 
     /// A change of the value takes away file capabilities, and suid and sgid unless the caller may keep them.
-    fn drop_privileges(&self, stat: &Stat, kill_mode: bool) -> Result<(), Error> {
+    pub(super) fn drop_privileges(&self, stat: &Stat, kill_mode: bool) -> Result<(), Error> {
         let Attributes { mode, .. } = stat.attributes;
         let mode = if kill_mode { without_privileges(mode) } else { mode };
         let capability = self.store.has_xattrs(stat.id) && self.store.xattr(stat.id, CAPABILITY).is_ok();
@@ -192,8 +203,16 @@ impl Filesystem {
     ///
     /// # Errors
     /// [`Error::NotSupported`] for modes that Linux does not pass on either.
-    pub fn fallocate(&self, id: EntryId, handle: HandleId, mode: i32, offset: u64, length: u64) -> Result<(), Error> {
-        let end = offset.checked_add(length).filter(|end| *end <= MAX_SIZE).ok_or(Error::TooLarge)?;
+    pub fn fallocate(
+        &self,
+        caller: &Caller,
+        id: EntryId,
+        handle: HandleId,
+        mode: i32,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), Error> {
+        let end = check_end(offset, length)?;
         let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
         let zeros = match mode & !libc::FALLOC_FL_KEEP_SIZE {
             0 => false,
@@ -205,6 +224,7 @@ impl Filesystem {
         state.handle(id, handle)?;
         self.store.check_writable()?;
         let stat = self.store.entry(id)?;
+        self.drop_privileges(&stat, caller.uid != 0)?;
         let now = self.store.now();
         let mut staged = state.take_staged(id).unwrap_or_else(|| Staged::new(stat.size, now));
         let old = staged.size;
@@ -215,10 +235,12 @@ impl Filesystem {
         if extends {
             staged.resize(end, now);
         }
-        if staged.written || staged.emptied {
-            state.put_staged(id, staged);
+        if !zeros && !extends {
+            staged.reserve(now);
         }
-        state.handle(id, handle)?.wrote |= zeros || extends;
+        let changed = staged.written;
+        state.put_staged(id, staged);
+        state.handle(id, handle)?.wrote |= changed;
         Ok(())
     }
 
@@ -253,7 +275,7 @@ impl Filesystem {
     }
 
     /// The stretches that are no holes, in order.
-    fn data_ranges(&self, state: &State, id: EntryId, range: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
+    pub(super) fn data_ranges(&self, state: &State, id: EntryId, range: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
         let staged = state.staged(id);
         let mut data = crate::store::RangeMap::default();
         if staged.is_none_or(|staged| !staged.emptied) {
@@ -270,6 +292,11 @@ impl Filesystem {
         }
         Ok(data.iter().map(|(place, _)| place).collect())
     }
+}
+
+/// Where a change of so many bytes ends.
+pub(super) fn check_end(offset: u64, length: u64) -> Result<u64, Error> {
+    offset.checked_add(length).filter(|end| *end <= MAX_SIZE).ok_or(Error::TooLarge)
 }
 
 /// The part of a buffer that holds `place`, when the buffer begins at `range.start`.

@@ -19,6 +19,7 @@ mod access_control;
 mod acl;
 mod attributes;
 mod commit;
+mod copy;
 mod directory;
 mod inode;
 mod io;
@@ -37,6 +38,7 @@ use parking_lot::Mutex;
 
 pub use crate::store::Error;
 pub use access_control::AclKind;
+pub use copy::CopyEnd;
 pub use special::{Tree, lasts};
 pub use types::*;
 

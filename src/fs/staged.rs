@@ -126,6 +126,12 @@ impl Staged {
         self.touch(now);
     }
 
+    /// Space was set aside, which nothing but the times shows. An empty value is still one that is yet to be written.
+    pub(super) fn reserve(&mut self, now: Time) {
+        self.written |= self.size > 0;
+        self.touch(now);
+    }
+
     /// Puts a fragment where `range` says.
     pub(super) fn insert(&mut self, range: Range<u64>, fragment: Fragment) {
         self.memory -= self.memory_within(range.clone());

@@ -2,6 +2,7 @@
 
 mod acl;
 mod commit;
+mod copy;
 mod directory;
 mod names;
 mod privileges;

@@ -27,7 +27,7 @@ use super::guard::Guard;
 use super::reply::{Operation, Refuse, errno};
 use super::supervisor::Event;
 use super::{capabilities, directory, groups};
-use crate::fs::{AclKind, SetAttributes, Tree, lasts};
+use crate::fs::{AclKind, CopyEnd, SetAttributes, Tree, lasts};
 use crate::store::EntryId;
 
 /// The longest name, in bytes.
@@ -335,7 +335,7 @@ impl fuser::Filesystem for Adapter {
 
     fn fallocate(
         &self,
-        _request: &Request,
+        request: &Request,
         id: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -343,7 +343,7 @@ impl fuser::Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let work = |fs: &Tree| fs.fallocate(id.0, handle.0, mode, offset, length);
+        let work = |fs: &Tree| fs.fallocate(&caller(request), id.0, handle.0, mode, offset, length);
         self.answer("fallocate", id, reply, work, |reply, ()| reply.ok());
     }
 
@@ -356,21 +356,24 @@ impl fuser::Filesystem for Adapter {
         });
     }
 
-    // The kernel then copies by reading and writing.
     fn copy_file_range(
         &self,
-        _request: &Request,
-        _from: INodeNo,
-        _from_handle: FileHandle,
-        _from_offset: u64,
-        _to: INodeNo,
-        _to_handle: FileHandle,
-        _to_offset: u64,
-        _length: u64,
+        request: &Request,
+        from: INodeNo,
+        from_handle: FileHandle,
+        from_offset: u64,
+        to: INodeNo,
+        to_handle: FileHandle,
+        to_offset: u64,
+        length: u64,
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        reply.error(Errno::ENOSYS);
+        let from = CopyEnd { id: from.0, handle: from_handle.0, offset: from_offset };
+        let end = CopyEnd { id: to.0, handle: to_handle.0, offset: to_offset };
+        let work = |fs: &Tree| fs.copy_file_range(&caller(request), from, end, length);
+        // At most 8 MiB.
+        self.answer("copy_file_range", to, reply, work, |reply, copied| reply.written(copied as u32));
     }
 
     // isatty(3) asks this of any file. The kernel then answers ENOTTY.

@@ -79,6 +79,7 @@ impl Reference {
             libc::FALLOC_FL_ZERO_RANGE => true,
             _ => return Err(libc::EOPNOTSUPP),
         };
+        self.drop_privileges(id, false)?;
         let bytes = &mut self.change(id)?.bytes;
         let (old, end) = (bytes.len(), (offset + len) as usize);
         if zeros {
@@ -88,11 +89,29 @@ impl Reference {
         if extends {
             bytes.resize(end, 0);
         }
-        if zeros || extends {
+        // Where nothing but the times changes, an empty value stays one that is yet to be written.
+        let empty = bytes.is_empty() && !zeros;
+        let written = !empty || self.staged.get(&id).is_some_and(|stage| stage.written);
+        self.stage(id, false)?;
+        self.staged.entry(id).or_default().written = written;
+        if written {
             self.wrote(handle);
-            self.stage(id, false)?;
         }
         Ok(())
+    }
+
+    /// copy_file_range(2). Says how many bytes are copied.
+    pub(crate) fn copy(&mut self, from: (HandleId, u64), to: (HandleId, u64), len: u64) -> Result<u64, Errno> {
+        let id = |handle| self.handles.get(&handle).map(|open| open.id).ok_or(libc::ESTALE);
+        let (source, target) = (id(from.0)?, id(to.0)?);
+        let bytes = &self.node(source)?.bytes;
+        let start = bytes.len().min(from.1 as usize);
+        let bytes = bytes[start..bytes.len().min(start + len as usize)].to_vec();
+        let len = bytes.len() as u64;
+        if source == target && from.1 < to.1 + len && to.1 < from.1 + len {
+            return Err(libc::EINVAL);
+        }
+        self.write(to.0, to.1, &bytes, false).map(|()| len)
     }
 
     /// Says whether the caller waits for anything.

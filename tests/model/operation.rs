@@ -64,6 +64,13 @@ pub(crate) enum Operation {
         offset: u64,
         len: u64,
     },
+    Copy {
+        from: u8,
+        to: u8,
+        from_offset: u64,
+        to_offset: u64,
+        len: u64,
+    },
     Flush(u8),
     Fsync(u8),
     Release(u8),
@@ -207,6 +214,9 @@ fn files() -> impl Strategy<Value = Operation> {
             .prop_map(|(target, by_handle, size, root)| Operation::Truncate { target, by_handle, size, root }),
         2 => (0..4u8, fallocate, offset(), length())
             .prop_map(|(slot, mode, offset, len)| Operation::Fallocate { slot, mode, offset, len: len as u64 }),
+        2 => (0..4u8, 0..4u8, offset(), offset(), length()).prop_map(|(from, to, from_offset, to_offset, len)| {
+            Operation::Copy { from, to, from_offset, to_offset, len: len as u64 }
+        }),
     ]
 }
 

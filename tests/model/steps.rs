@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use caskfs::fs::{Caller, OpenFlags, RenameMode, SetAttributes, SetTime, XattrMode};
+use caskfs::fs::{Caller, CopyEnd, OpenFlags, RenameMode, SetAttributes, SetTime, XattrMode};
 use caskfs::store::{Attributes, EntryId, Kind, Time};
 
 use super::files::CAPABILITY;
@@ -26,7 +26,18 @@ impl World {
             Operation::Fallocate { slot, mode, offset, len } => {
                 let Some((id, handle)) = self.writer(slot) else { return Ok(()) };
                 let expected = self.reference.fallocate(handle, mode, offset, len);
-                same("fallocate", self.filesystem.fallocate(id, handle, mode, offset, len), expected).map(drop)
+                same("fallocate", self.filesystem.fallocate(&caller(true), id, handle, mode, offset, len), expected)
+                    .map(drop)
+            }
+            Operation::Copy { from, to, from_offset, to_offset, len } => {
+                let (Some(from), Some(to)) = (self.slot(from), self.writer(to)) else { return Ok(()) };
+                let expected = self.reference.copy((from.1, from_offset), (to.1, to_offset), len);
+                let end = |(id, handle), offset| CopyEnd { id, handle, offset };
+                let (from, to) = (end(from, from_offset), end(to, to_offset));
+                match same("copy", self.filesystem.copy_file_range(&caller(true), from, to, len), expected)? {
+                    Some((copied, expected)) if copied != expected => Err(format!("{copied} bytes are copied")),
+                    _ => Ok(()),
+                }
             }
             Operation::Flush(slot) => match self.slot(slot) {
                 Some((id, handle)) => self.flush(id, handle),

@@ -173,3 +173,44 @@ fn a_program_that_runs_cannot_be_emptied() {
     sandbox.crash();
     assert_eq!(fs::metadata(sandbox.at("program")).unwrap().len(), 0);
 }
+
+/// The standard library copies between files by copy_file_range(2). Were the bytes to go through the kernel, the holes would
+/// be filled.
+#[test]
+fn a_copy_is_made_by_the_daemon() {
+    let sandbox = Sandbox::mounted();
+    let mut bytes = vec![0; 40 << 20];
+    let mut random = StdRng::seed_from_u64(5);
+    let mut source = OpenOptions::new().create_new(true).read(true).write(true).open(sandbox.at("source")).unwrap();
+    source.set_len(bytes.len() as u64).unwrap();
+    for place in [3 << 20..(3 << 20) + 100_000, 12_345_678..12_400_000, 39 << 20..(39 << 20) + 10] {
+        random.fill(&mut bytes[place.clone()]);
+        source.write_all_at(&bytes[place.clone()], place.start as u64).unwrap();
+    }
+    // What is staged is copied too, and what was there before is replaced.
+    fs::write(sandbox.at("target"), vec![7; 50 << 20]).unwrap();
+    let mut target = OpenOptions::new().write(true).open(sandbox.at("target")).unwrap();
+    target.seek(SeekFrom::Start(1 << 20)).unwrap();
+    assert_eq!(std::io::copy(&mut source, &mut target).unwrap(), 40 << 20);
+    drop(target);
+    let mut expected = vec![7; 50 << 20];
+    expected[1 << 20..41 << 20].copy_from_slice(&bytes);
+    assert!(fs::read(sandbox.at("target")).unwrap() == expected);
+    sandbox.crash();
+    assert!(fs::read(sandbox.at("target")).unwrap() == expected);
+    let allocated = fs::metadata(sandbox.at("target")).unwrap().blocks() * 512;
+    assert!(allocated < 12 << 20, "the holes are filled: {allocated} bytes");
+}
+
+/// What the wire cannot carry is refused, and leaves nothing.
+#[test]
+fn a_file_without_a_name_is_refused() {
+    use nix::errno::Errno;
+    use nix::fcntl::{OFlag, open};
+    use nix::sys::stat::Mode;
+
+    let sandbox = Sandbox::mounted();
+    let refused = open(&sandbox.mountpoint(), OFlag::O_TMPFILE | OFlag::O_RDWR, Mode::S_IRUSR).map(drop);
+    assert_eq!(refused, Err(Errno::EOPNOTSUPP));
+    assert_eq!(fs::read_dir(sandbox.mountpoint()).unwrap().count(), 0);
+}

@@ -168,7 +168,7 @@ impl Driver {
             Call::Punch { slot, offset, len } => {
                 let (id, handle) = self.slot(*slot)?;
                 let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-                fs.fallocate(id, handle, mode, *offset, *len)?;
+                fs.fallocate(&CALLER, id, handle, mode, *offset, *len)?;
                 None
             }
             Call::Resize { slot, size } => {

@@ -1,7 +1,8 @@
 //! What changes something: only ever in the store's own tree.
 
 use super::Tree;
-use crate::fs::{AclKind, Caller, HandleId, OpenFlags, RenameMode, Sequence, SetAttributes, XattrMode};
+use super::place::Place;
+use crate::fs::{AclKind, Caller, CopyEnd, HandleId, OpenFlags, RenameMode, Sequence, SetAttributes, XattrMode};
 use crate::store::{EntryId, Error, Kind, Stat};
 
 type Made = Result<(Stat, Option<Sequence>), Error>;
@@ -120,8 +121,28 @@ impl Tree {
     ///
     /// # Errors
     /// As there.
-    pub fn fallocate(&self, id: EntryId, handle: HandleId, mode: i32, offset: u64, length: u64) -> Result<(), Error> {
-        self.live.fallocate(self.writable(id)?, handle, mode, offset, length)
+    pub fn fallocate(
+        &self,
+        caller: &Caller,
+        id: EntryId,
+        handle: HandleId,
+        mode: i32,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), Error> {
+        self.live.fallocate(caller, self.writable(id)?, handle, mode, offset, length)
+    }
+
+    /// See [`Filesystem::copy_file_range`](super::Filesystem::copy_file_range).
+    ///
+    /// # Errors
+    /// As there; [`Error::NotSupported`] for a source that is the mount's own: the kernel then reads and writes.
+    pub fn copy_file_range(&self, caller: &Caller, from: CopyEnd, to: CopyEnd, length: u64) -> Result<u64, Error> {
+        let to = CopyEnd { id: self.writable(to.id)?, ..to };
+        match Place::of(from.id)? {
+            Place::Live(id) => self.live.copy_file_range(caller, CopyEnd { id, ..from }, to, length),
+            Place::Own(_) => Err(Error::NotSupported("copying from here within the daemon")),
+        }
     }
 
     /// See [`Filesystem::setxattr`](super::Filesystem::setxattr).

@@ -142,7 +142,7 @@ fn a_spilled_value_outlives_merges_of_any_part_of_it() {
         mount.write((id, handle), offset, &[number as u8; 4500]);
         expected[offset as usize..][..4500].fill(number as u8);
     }
-    mount.fallocate(id, handle, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, 50_000, 9000).unwrap();
+    mount.fallocate(&USER, id, handle, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, 50_000, 9000).unwrap();
     expected[50_000..59_000].fill(0);
     mount.close((id, handle));
     // What published the value is outdated, and the value's pieces are in many segments.

@@ -1,9 +1,11 @@
 //! Values: writing in place, holes, lengths.
 
 use super::*;
+use crate::fs::SetTime;
+use crate::store::Time;
 
 fn allocate(mount: &Mount, (id, handle): (EntryId, HandleId), mode: i32, offset: u64, length: u64) {
-    mount.fallocate(id, handle, mode, offset, length).unwrap();
+    mount.fallocate(&USER, id, handle, mode, offset, length).unwrap();
 }
 
 /// The stretches that SEEK_DATA and SEEK_HOLE tell.
@@ -94,11 +96,15 @@ fn fallocate_extends_punches_and_zeroes() {
     let open = mount.create("key");
     mount.write(open, 0, &pattern(20_000, 1));
     mount.flush(open.0, open.1).unwrap();
-    let before = mount.getattr(open.0).unwrap();
-    allocate(&mount, open, keep, 0, 50_000);
-    allocate(&mount, open, 0, 0, 20_000);
-    assert_eq!(mount.getattr(open.0).unwrap(), before, "there is room already");
-    assert_eq!(mount.flush(open.0, open.1).unwrap(), None);
+    for (mode, offset, length) in [(keep, 0, 50_000), (0, 0, 20_000)] {
+        let old = SetAttributes { mtime: Some(SetTime::At(Time(5))), ..Default::default() };
+        let before = mount.setattr(&USER, open.0, old);
+        allocate(&mount, open, mode, offset, length);
+        let after = mount.getattr(open.0).unwrap();
+        assert_eq!((after.size, after.allocated), (before.size, before.allocated), "there is room already");
+        assert!(after.attributes.mtime > Time(5), "but the times change, as on ext4");
+        assert!(mount.flush(open.0, open.1).unwrap().is_some());
+    }
     let mut expected = pattern(20_000, 1);
     allocate(&mount, open, keep | libc::FALLOC_FL_PUNCH_HOLE, 4096, 8192);
     expected[4096..12_288].fill(0);
@@ -114,8 +120,38 @@ fn fallocate_extends_punches_and_zeroes() {
     assert!(mount.value("key").unwrap() == expected);
     assert!(mount.close(open));
     assert!(mount.saved("key").unwrap() == expected);
-    let collapse = mount.fallocate(open.0, mount.open(open.0, WRITE), libc::FALLOC_FL_COLLAPSE_RANGE, 0, 4096);
+    let collapse = mount.fallocate(&USER, open.0, mount.open(open.0, WRITE), libc::FALLOC_FL_COLLAPSE_RANGE, 0, 4096);
     assert_eq!(errno(collapse), libc::EOPNOTSUPP);
+}
+
+#[test]
+fn fallocate_of_nothing_leaves_a_value_to_be_written() {
+    let mount = Mount::new();
+    let id = mount.file("key", b"old");
+    let handle = mount.open_truncated(&USER, id, WRITE);
+    let fresh = mount.create("new");
+    for open in [(id, handle), fresh] {
+        allocate(&mount, open, libc::FALLOC_FL_KEEP_SIZE, 0, 10_000);
+        assert_eq!(mount.flush(open.0, open.1).unwrap(), None);
+    }
+    assert_eq!((mount.saved("key").unwrap(), mount.saved("new")), (b"old".to_vec(), None));
+    mount.close(fresh);
+    assert_eq!(mount.saved("new").unwrap(), b"");
+}
+
+#[test]
+fn fallocate_takes_suid_unless_root_does_it() {
+    let mount = Mount::new();
+    let open = mount.create("key");
+    mount.write(open, 0, &pattern(20_000, 1));
+    let keep = libc::FALLOC_FL_KEEP_SIZE;
+    for mode in [0, keep, keep | libc::FALLOC_FL_PUNCH_HOLE, libc::FALLOC_FL_ZERO_RANGE] {
+        for (caller, left) in [(ROOT_USER, 0o6755), (USER, 0o755)] {
+            mount.chmod(open.0, 0o6755);
+            mount.fallocate(&caller, open.0, open.1, mode, 0, 4096).unwrap();
+            assert_eq!(mount.getattr(open.0).unwrap().attributes.mode, left);
+        }
+    }
 }
 
 #[test]
@@ -126,7 +162,7 @@ fn offsets_end_where_those_of_linux_do() {
     assert_eq!(errno(mount.filesystem.write(id, handle, last, b"x", false)), libc::EFBIG);
     assert_eq!(errno(mount.filesystem.write(id, handle, u64::MAX, b"x", false)), libc::EFBIG);
     assert_eq!(errno(mount.filesystem.setattr(&USER, id, Some(handle), resize(last + 1))), libc::EFBIG);
-    assert_eq!(errno(mount.fallocate(id, handle, 0, last, 1)), libc::EFBIG);
+    assert_eq!(errno(mount.fallocate(&USER, id, handle, 0, last, 1)), libc::EFBIG);
     mount.write((id, handle), last - 1, b"x");
     assert_eq!(mount.getattr(id).unwrap().size, last);
     mount.close((id, handle));
