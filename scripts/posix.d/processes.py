@@ -111,7 +111,9 @@ def killed_while_blocked(path):
     # Until it sleeps in the call.
     while True:
         with open(f"/proc/{blocked}/wchan") as where, open(f"/proc/{blocked}/stat") as stat:
-            if stat.read().rsplit(")", 1)[1].split()[0] == "S" and "lock" in where.read():
+            state = stat.read().rsplit(")", 1)[1].split()[0]
+            assert state != "Z", "it did not wait for the lock"
+            if state == "S" and "lock" in where.read():
                 break
         time.sleep(0.01)
     os.kill(blocked, signal.SIGKILL)
