@@ -81,7 +81,18 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// [`Truncated`], also if there is no last byte among ten.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, Truncated> {
+        match self.0.split_first() {
+            Some((&byte, rest)) if byte & 0x80 == 0 => {
+                self.0 = rest;
+                Ok(byte.into())
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Truncated> {
         let mut value = 0;
         for shift in (0..70).step_by(7) {
             let byte = self.u8()?;

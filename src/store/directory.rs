@@ -4,6 +4,7 @@
 //! comes back, one tree serves lookup and reading, and nothing about the order has to be stored.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::Bound;
 
@@ -48,6 +49,10 @@ impl Directory {
     /// bits.)
     pub(super) fn insert(&mut self, name: &[u8], id: EntryId) {
         let first = first_place(name);
+        if let Entry::Vacant(place) = self.children.entry(first) {
+            place.insert(id);
+            return;
+        }
         let free = (first..first | SAME_HASH).find(|cookie| !self.children.contains_key(cookie));
         self.children.insert(free.unwrap_or(first | SAME_HASH), id);
     }

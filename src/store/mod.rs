@@ -155,16 +155,15 @@ impl Store {
             Err(error) if options.read_only && error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(io_error("locking the store", error)),
         };
-        let mut keydir = Keydir::new();
-        let mut findings = recovery::Findings::default();
+        let mut loader = recovery::Loader::new();
         let log_options = LogOptions {
             segment_size: options.segment_size,
             read_only: options.read_only,
             create,
             new_id: options.id.unwrap_or_else(options::random_id),
         };
-        let mut visit = |visit: crate::log::Visit<'_>| recovery::apply(&mut keydir, &visit, &mut findings);
-        let (log, report) = Log::open(Arc::clone(&medium), log_options, &mut visit)?;
+        let (log, report) = Log::open(Arc::clone(&medium), log_options, &mut |visit| loader.push(&visit))?;
+        let (mut keydir, findings) = loader.finish();
         let report = recovery::report(&mut keydir, report, findings);
         report.tell();
         let log = Arc::new(log);

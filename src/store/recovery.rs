@@ -1,10 +1,15 @@
 //! Building the keydir from the log.
+//!
+//! Two threads share the work: one reads the log and decodes, the other changes the keydir.
+
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
 
 use super::attributes::EntryId;
 use super::extents::Extent;
-use super::keydir::Keydir;
-use super::record;
-use crate::log::{Damage, Location, Report, Visit};
+use super::keydir::{Keydir, Node};
+use super::record::{self, NodeRecord};
+use crate::log::{Damage, Header, Location, Report, Visit};
 
 /// What the last start found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,57 +39,166 @@ pub(super) struct Findings {
     lost: u64,
 }
 
-/// Applies one record to the keydir. A body that makes no sense although its checksum holds is noted as damage.
-pub(super) fn apply(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findings) {
-    let header = visit.header;
-    if visit.unreadable > findings.unreadable {
-        findings.unreadable = visit.unreadable;
-        findings.lost = header.sequence - 1;
-    }
-    let stage = apply_body(keydir, visit, findings);
-    // A missing record among those of a value may be a piece of it, and would read as a hole.
-    if stage.is_none_or(|stage| stage != 0 && stage <= findings.lost) {
-        keydir.apply_damage(header.entry, header.sequence);
-        findings.damaged.push(header.entry);
+/// A record as it is to be applied: what it says is read where the log is read, and takes effect in order.
+struct Decoded {
+    entry: EntryId,
+    sequence: u64,
+    location: Location,
+    body_len: u32,
+    /// How many unreadable stretches came before it.
+    unreadable: u32,
+    body: Option<Body>,
+}
+
+enum Body {
+    Node(NodeRecord),
+    Data { stage: u64, offset: u64, len: u64 },
+    Hole { stage: u64, offset: u64, len: u64 },
+    Tombstone,
+}
+
+impl Decoded {
+    fn new(visit: &Visit<'_>) -> Decoded {
+        let Visit { header, location, unreadable, .. } = *visit;
+        let (entry, sequence, body_len) = (header.entry, header.sequence, header.body_len);
+        let body = visit.front.and_then(|front| decode(header, front));
+        Decoded { entry, sequence, location, body_len, unreadable, body }
     }
 }
 
-/// Returns the stage that the record publishes, 0 if it does not; `None` if it is damaged.
-fn apply_body(keydir: &mut Keydir, visit: &Visit<'_>, findings: &mut Findings) -> Option<u64> {
-    let header = visit.header;
-    let (entry, sequence, location) = (header.entry, header.sequence, visit.location);
-    match header.kind {
-        record::TOMBSTONE => keydir.apply_tombstone(entry),
-        record::NODE => {
-            let node = record::decode_node(visit.front?, sequence, header.bulk_len())?;
-            let stage = node.stage;
-            // It speaks of a value that another record should have brought: that one is lost, whoever's it was. (A merge
-            // takes such a record away, but leaves the bytes.)
-            let (start, size) = (node.state.value_start, node.state.size);
-            let elsewhere = size > 0 && start < sequence && stage == 0 && node.inline.is_none();
-            let lost = elsewhere && start > 0 && start <= findings.lost;
-            if lost && keydir.get(entry).is_none_or(|old| old.state.value_start < start && !old.has_all(start, size)) {
-                keydir.apply_damage(entry, start);
-                findings.damaged.push(entry);
-            }
-            keydir.apply_node(entry, sequence, location, header.body_len, node);
-            return Some(stage);
-        }
+/// `None` if the body makes no sense although its checksum holds.
+fn decode(header: &Header, front: &[u8]) -> Option<Body> {
+    Some(match header.kind {
+        record::NODE => Body::Node(record::decode_node(front, header.sequence, header.bulk_len())?),
         record::DATA => {
-            let (stage, offset, len) = record::decode_data(visit.front?, header.bulk_len())?;
-            keydir.apply_data(entry, stage, offset, len, extent(location, header.body_len, sequence));
+            let (stage, offset, len) = record::decode_data(front, header.bulk_len())?;
+            Body::Data { stage, offset, len }
         }
         record::HOLE => {
-            let (stage, offset, len) = record::decode_hole(visit.front?)?;
-            keydir.apply_hole(entry, stage, offset, len);
+            let (stage, offset, len) = record::decode_hole(front)?;
+            Body::Hole { stage, offset, len }
         }
+        record::TOMBSTONE => Body::Tombstone,
         _ => return None,
-    }
-    Some(0)
+    })
 }
 
-fn extent(location: Location, body_len: u32, sequence: u64) -> Extent {
-    Extent { location, body_len, skip: 0, sequence }
+/// Applies records to a keydir.
+struct Applier {
+    keydir: Keydir,
+    findings: Findings,
+}
+
+impl Applier {
+    fn new() -> Applier {
+        Applier { keydir: Keydir::new(), findings: Findings::default() }
+    }
+
+    fn apply(&mut self, record: Decoded) {
+        if record.unreadable > self.findings.unreadable {
+            self.findings.unreadable = record.unreadable;
+            self.findings.lost = record.sequence - 1;
+        }
+        let (entry, sequence) = (record.entry, record.sequence);
+        let stage = self.apply_body(record);
+        // A missing record among those of a value may be a piece of it, and would read as a hole.
+        if stage.is_none_or(|stage| stage != 0 && stage <= self.findings.lost) {
+            self.damage(entry, sequence);
+        }
+    }
+
+    fn damage(&mut self, entry: EntryId, sequence: u64) {
+        self.keydir.apply_damage(entry, sequence);
+        self.findings.damaged.push(entry);
+    }
+
+    /// Returns the stage that the record publishes, 0 if it does not; `None` if it is damaged.
+    fn apply_body(&mut self, record: Decoded) -> Option<u64> {
+        let Decoded { entry, sequence, location, body_len, body, .. } = record;
+        match body? {
+            Body::Tombstone => self.keydir.apply_tombstone(entry),
+            Body::Node(node) => {
+                let stage = node.stage;
+                self.miss_value(entry, sequence, &node);
+                self.keydir.apply_node(entry, sequence, location, body_len, node);
+                return Some(stage);
+            }
+            Body::Data { stage, offset, len } => {
+                let extent = Extent { location, body_len, skip: 0, sequence };
+                self.keydir.apply_data(entry, stage, offset, len, extent);
+            }
+            Body::Hole { stage, offset, len } => self.keydir.apply_hole(entry, stage, offset, len),
+        }
+        Some(0)
+    }
+
+    /// A node record may speak of a value that another record should have brought: if that one is lost, whoever's it
+    /// was, the key is damaged. (A merge takes such a record away, but leaves the bytes.)
+    fn miss_value(&mut self, entry: EntryId, sequence: u64, node: &NodeRecord) {
+        let (start, size) = (node.state.value_start, node.state.size);
+        let elsewhere = size > 0 && start < sequence && node.stage == 0 && node.inline.is_none();
+        let lost = elsewhere && start > 0 && start <= self.findings.lost;
+        let has_it = |old: &Node| old.state.value_start >= start || old.has_all(start, size);
+        if lost && !self.keydir.get(entry).is_some_and(|old| has_it(&old)) {
+            self.damage(entry, start);
+        }
+    }
+}
+
+/// Records that are handed over at once.
+const BATCH: usize = 4096;
+
+/// Builds the keydir of a log while that is read: a thread applies what another one reads, if there is much of it.
+pub(super) struct Loader {
+    batch: Vec<Decoded>,
+    applier: Option<Applier>,
+    thread: Option<(SyncSender<Vec<Decoded>>, JoinHandle<Applier>)>,
+}
+
+impl Loader {
+    pub(super) fn new() -> Loader {
+        Loader { batch: Vec::new(), applier: Some(Applier::new()), thread: None }
+    }
+
+    /// Takes the next record.
+    pub(super) fn push(&mut self, visit: &Visit<'_>) {
+        self.batch.push(Decoded::new(visit));
+        if self.batch.len() >= BATCH {
+            let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+            self.hand_over(batch);
+        }
+    }
+
+    fn hand_over(&mut self, batch: Vec<Decoded>) {
+        if let Some(mut applier) = self.applier.take() {
+            let (sender, batches) = std::sync::mpsc::sync_channel::<Vec<Decoded>>(4);
+            self.thread = Some((
+                sender,
+                std::thread::spawn(move || {
+                    batches.into_iter().flatten().for_each(|record| applier.apply(record));
+                    applier
+                }),
+            ));
+        }
+        if let Some((sender, _)) = &self.thread {
+            // It fails if the thread has panicked, which `finish` will tell.
+            let _ = sender.send(batch);
+        }
+    }
+
+    /// The keydir, and what was noted.
+    pub(super) fn finish(mut self) -> (Keydir, Findings) {
+        let last = std::mem::take(&mut self.batch);
+        let mut applier = match self.thread.take() {
+            Some((sender, thread)) => {
+                drop(sender);
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }
+            None => self.applier.unwrap_or_else(Applier::new),
+        };
+        last.into_iter().for_each(|record| applier.apply(record));
+        (applier.keydir, applier.findings)
+    }
 }
 
 /// Puts the report together.

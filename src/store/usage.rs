@@ -1,6 +1,6 @@
 //! How many bytes of each segment are live: what a merge of it would have to copy.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// Live bytes by segment.
 #[derive(Debug, Default)]

@@ -143,20 +143,16 @@ impl Entries {
 
     /// Puts an entry in that is not there.
     pub(in crate::store) fn insert(&mut self, id: EntryId, node: Node) {
-        self.insert_boxed(id, Box::new(node));
-    }
-
-    fn insert_boxed(&mut self, id: EntryId, node: Box<Node>) {
         let Some(place) = self.keep(id, node) else { return };
         let Entries { table, packed, whole, .. } = self;
         table.insert_unique(hash(id), place, |place| hash(Entries::id_at(packed, whole, *place)));
     }
 
     /// Finds a place for an entry. (There always is one for less than 134 million entries.)
-    fn keep(&mut self, id: EntryId, node: Box<Node>) -> Option<Place> {
+    fn keep(&mut self, id: EntryId, node: Node) -> Option<Place> {
         let fits = packed::pack(id, &node, &mut self.scratch) && self.scratch.len() <= LONGEST;
         let place = if fits { self.packed.insert(&self.scratch) } else { None };
-        place.or_else(|| self.whole.insert(id, node))
+        place.or_else(|| self.whole.insert(id, Box::new(node)))
     }
 
     /// Takes an entry out.

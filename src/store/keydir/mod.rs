@@ -227,11 +227,10 @@ impl Keydir {
         let bulk_len = record.inline.map_or(0, |(_, len)| len);
         let meta = Meta { location: at, sequence, len: HEADER_LEN as u64 + u64::from(body_len - bulk_len) };
         if !self.contains(id) {
-            let links = record.state.links.clone();
+            record.state.links.iter().for_each(|link| self.attach(id, is_directory, link));
             let mut node = Node::new(unknown_state(record.state.attributes.kind, 0));
             node.apply(id, record, (meta, body_len), &staged, &mut self.usage);
             self.entries.insert(id, node);
-            links.iter().for_each(|link| self.attach(id, is_directory, link));
             return;
         }
         let old = self.links(id);
@@ -370,12 +369,15 @@ impl Keydir {
     }
 
     fn attach(&mut self, id: EntryId, is_directory: bool, link: &Link) {
-        let occupant = self.lookup_other(link, id);
-        if let Some(occupant) = occupant {
-            self.displace(occupant, link);
-        }
-        if !self.entries.get_whole(link.parent).is_some_and(Node::is_directory) {
-            self.make_directory(link.parent);
+        let taken = self.directory(link.parent).map(|directory| directory.candidates(&link.name).next().is_some());
+        match taken {
+            Some(false) => {}
+            Some(true) => {
+                if let Some(occupant) = self.lookup_other(link, id) {
+                    self.displace(occupant, link);
+                }
+            }
+            None => self.make_directory(link.parent),
         }
         if let Some(directory) = self.entries.get_whole_mut(link.parent).and_then(|node| node.directory.as_mut()) {
             directory.insert(&link.name, id);
