@@ -6,6 +6,8 @@
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "mount/access_times.rs"]
+mod access_times;
 #[path = "mount/acl.rs"]
 mod acl;
 #[path = "cli/command.rs"]

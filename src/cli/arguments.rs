@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::fs::SyncMode;
+use crate::fs::{AccessTimes, SyncMode};
 
 /// A durable key-value store that you mount: each key is a file, each close is an fsync.
 #[derive(Debug, Parser)]
@@ -56,6 +56,13 @@ pub(super) struct MountArguments {
     /// Take these permission bits from every key shown (octal).
     #[arg(long, value_name = "MODE", value_parser = octal)]
     pub(super) umask: Option<u16>,
+    /// When reading changes the time of last access: if that is older than the last change or than a day; always; or
+    /// never. As in mount(8).
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "relatime")]
+    pub(super) atime: Atime,
+    /// Leave the times of access of directories alone.
+    #[arg(long)]
+    pub(super) nodiratime: bool,
     /// The name shown as the mount's source; the store's path by default.
     #[arg(long, value_name = "NAME")]
     pub(super) fsname: Option<String>,
@@ -87,6 +94,24 @@ impl From<Sync> for SyncMode {
             Sync::Close => SyncMode::Close,
             Sync::Always => SyncMode::Always,
             Sync::Interval => SyncMode::Interval,
+        }
+    }
+}
+
+/// When reading changes the time of last access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Atime {
+    Relatime,
+    Strictatime,
+    Noatime,
+}
+
+impl From<Atime> for AccessTimes {
+    fn from(atime: Atime) -> AccessTimes {
+        match atime {
+            Atime::Relatime => AccessTimes::Relative,
+            Atime::Strictatime => AccessTimes::Strict,
+            Atime::Noatime => AccessTimes::Never,
         }
     }
 }

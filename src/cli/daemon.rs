@@ -31,6 +31,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
         source: arguments.fsname.clone(),
         read_only: arguments.read_only,
         allow_other: arguments.allow_other,
+        access_times: arguments.atime.into(),
         ..MountOptions::default()
     };
     // Before a store is made: a mount that is refused changes nothing.
@@ -50,6 +51,8 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
             uid: arguments.uid,
             gid: arguments.gid,
             umask: arguments.umask.unwrap_or(0),
+            access_times: arguments.atime.into(),
+            no_directory_access_times: arguments.nodiratime,
             ..FilesystemOptions::default()
         },
     );

@@ -49,6 +49,7 @@ fn translate(arguments: &[OsString]) -> Result<Call, Failure> {
     let mut translated: Vec<OsString> = vec!["caskfs".into(), "mount".into()];
     let mut flags = MsFlags::empty();
     let mut remount = false;
+    let mut atime = None;
     for option in options.split(|&byte| byte == b',').filter(|option| !option.is_empty()) {
         let (key, value) = match option.iter().position(|&byte| byte == b'=') {
             Some(equals) => (option.get(..equals), option.get(equals + 1..)),
@@ -62,6 +63,9 @@ fn translate(arguments: &[OsString]) -> Result<Call, Failure> {
             }
             (b"noexec", None) => flags |= MsFlags::MS_NOEXEC,
             (b"remount", None) => remount = true,
+            // The last of them counts.
+            (b"relatime" | b"strictatime" | b"noatime", None) => atime = Some(flag(b"--atime=", key)),
+            (b"nodiratime", None) => translated.push("--nodiratime".into()),
             (b"allow_other", None) => translated.push("--allow-other".into()),
             (b"sync_mode", Some(mode)) => translated.push(flag(b"--sync=", mode)),
             (b"uid" | b"gid" | b"umask" | b"fsname", Some(value)) => {
@@ -77,14 +81,15 @@ fn translate(arguments: &[OsString]) -> Result<Call, Failure> {
         flags |= MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         return Ok(Call::Remount { mountpoint: mountpoint.into(), flags: flags.bits() });
     }
+    translated.extend(atime);
     translated.extend(["--".into(), source.clone(), mountpoint.clone()]);
     Ok(Call::Mount(translated))
 }
 
 /// Options that mount(8), systemd or fstab read themselves and hand on all the same, and those that are always so.
 fn is_ignored(key: &[u8]) -> bool {
-    const IGNORED: &str = "rw dev nodev suid nosuid exec atime noatime relatime norelatime strictatime diratime \
-        nodiratime lazytime auto noauto user nouser users owner group defaults async nofail _netdev comment \
+    const IGNORED: &str = "rw dev nodev suid nosuid exec atime norelatime diratime \
+        lazytime auto noauto user nouser users owner group defaults async nofail _netdev comment \
         default_permissions user_id group_id rootmode";
     key.starts_with(b"x-") || IGNORED.split_ascii_whitespace().any(|ignored| ignored.as_bytes() == key)
 }
@@ -125,11 +130,14 @@ mod tests {
     #[test]
     fn what_mount_hands_over_is_understood() {
         let line = "caskfs /srv/store /mnt -o rw,noatime,nosuid,nodev,allow_other,sync_mode=always,umask=077,dev,suid";
-        assert_eq!(translated(line), words("caskfs mount --allow-other --sync=always --umask=077 -- /srv/store /mnt"));
+        let expected = "caskfs mount --allow-other --sync=always --umask=077 --atime=noatime -- /srv/store /mnt";
+        assert_eq!(translated(line), words(expected));
         assert_eq!(
             translated("caskfs /srv/store /mnt -o rw,segment_size=8M"),
             words("caskfs mount --segment-size=8M -- /srv/store /mnt")
         );
+        let line = "caskfs /srv/store /mnt -o relatime,nodiratime,strictatime,atime,lazytime";
+        assert_eq!(translated(line), words("caskfs mount --nodiratime --atime=strictatime -- /srv/store /mnt"));
         let line = "/sbin/mount.caskfs store /mnt -s -o ro,nofail,_netdev,x-systemd.automount";
         assert_eq!(translated(line), words("caskfs mount --read-only -- store /mnt"));
     }

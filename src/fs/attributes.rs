@@ -60,7 +60,7 @@ impl Filesystem {
                 Some(_) if old.kind == Kind::File => without_privileges(old.mode),
                 _ => old.mode,
             });
-            let atime = change.atime.map_or(old.atime, time);
+            let atime = change.atime.map_or(state.accesses.get(id).unwrap_or(old.atime), time);
             let mtime = mtime.unwrap_or(old.mtime);
             let (uid, gid) = (change.uid.unwrap_or(old.uid), change.gid.unwrap_or(old.gid));
             if change.mode.is_some() {
@@ -68,6 +68,7 @@ impl Filesystem {
             }
             transaction.set_attributes(id, Attributes { mode, uid, gid, atime, mtime, ctime: now, ..old })?;
             sequence = transaction.commit_attributes(id)?;
+            state.accesses.settle(id);
         }
         // Nobody has the file open for writing, so that no close will come: the new length is committed now.
         let writers = state.inodes.get(&id).map_or(0, |inode| inode.writers);

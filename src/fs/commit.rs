@@ -35,6 +35,7 @@ impl Filesystem {
         let mut transaction = self.store.begin()?;
         for &id in files {
             let mut attributes = transaction.attributes(id)?;
+            attributes.atime = state.accesses.get(id).unwrap_or(attributes.atime);
             if let Some(staged) = state.staged(id) {
                 attributes.mtime = staged.mtime;
                 attributes.ctime = attributes.ctime.max(staged.ctime);
@@ -50,6 +51,7 @@ impl Filesystem {
             // What was published of its stage is no longer there to be forgotten.
             self.discard(state, id);
             state.settle(id);
+            state.accesses.settle(id);
         }
         Ok((result, sequence))
     }
@@ -196,6 +198,7 @@ impl Filesystem {
         if !open && self.store.entry(id).is_err() {
             self.discard(state, id);
             state.settle(id);
+            state.accesses.settle(id);
         }
     }
 
@@ -234,6 +237,7 @@ impl Filesystem {
                 };
                 result = result.and(committed.map(drop));
             }
+            self.write_access_times(state);
         }
         result.and(self.store.sync())
     }

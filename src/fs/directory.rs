@@ -27,6 +27,7 @@ impl Filesystem {
         if stat.attributes.kind != Kind::Directory {
             return Err(Error::NotADirectory);
         }
+        self.accessed(id);
         let parent = self.store.parent(id).unwrap_or(id);
         for (own, target, name) in [(SELF, id, "."), (PARENT, parent, "..")] {
             if cookie < own {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::access_time::Accesses;
 use super::staged::Staged;
 use super::types::HandleId;
 use crate::store::{EntryId, Error};
@@ -32,6 +33,7 @@ pub(super) struct State {
     next_handle: HandleId,
     /// Bytes of dirty data in memory.
     pub(super) dirty: usize,
+    pub(super) accesses: Accesses,
 }
 
 impl State {

@@ -67,6 +67,12 @@ impl Filesystem {
     /// # Errors
     /// [`Error::DamagedKey`] if the bytes are not those that were written.
     pub fn read(&self, id: EntryId, offset: u64, size: usize) -> Result<Vec<u8>, Error> {
+        let bytes = self.read_any(id, offset, size)?;
+        self.accessed(id);
+        Ok(bytes)
+    }
+
+    fn read_any(&self, id: EntryId, offset: u64, size: usize) -> Result<Vec<u8>, Error> {
         let state = self.state.lock();
         if let Some(staged) = state.staged(id) {
             let end = offset.saturating_add(size as u64).min(staged.size);

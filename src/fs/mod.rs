@@ -16,6 +16,7 @@
 //! and staged must be of one moment.
 
 mod access_control;
+mod access_time;
 mod acl;
 mod attributes;
 mod commit;
@@ -38,6 +39,7 @@ use parking_lot::Mutex;
 
 pub use crate::store::Error;
 pub use access_control::AclKind;
+pub use access_time::AccessTimes;
 pub use copy::CopyEnd;
 pub use special::{Tree, lasts};
 pub use types::*;
@@ -96,6 +98,7 @@ impl Filesystem {
             stat.attributes.ctime = stat.attributes.ctime.max(staged.ctime);
         }
         let attributes = &mut stat.attributes;
+        attributes.atime = state.accesses.get(stat.id).unwrap_or(attributes.atime);
         attributes.uid = self.options.uid.unwrap_or(attributes.uid);
         attributes.gid = self.options.gid.unwrap_or(attributes.gid);
         attributes.mode &= !self.options.umask;

@@ -36,7 +36,9 @@ impl Filesystem {
     /// # Errors
     /// [`Error::Invalid`] if it is none.
     pub fn readlink(&self, id: EntryId) -> Result<Vec<u8>, Error> {
-        self.store.target(id)
+        let target = self.store.target(id)?;
+        self.accessed(id);
+        Ok(target)
     }
 
     /// Makes a file, fifo, socket or device node.

@@ -1,5 +1,6 @@
 //! The rules of `docs/SEMANTICS.md`, one test each.
 
+mod access_time;
 mod acl;
 mod commit;
 mod copy;

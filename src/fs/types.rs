@@ -1,5 +1,6 @@
 //! The words in which `fs` speaks to whoever drives it: a kernel adapter, or a test.
 
+use super::AccessTimes;
 use crate::store::{EntryId, Kind, Time};
 pub use crate::store::{RenameMode, XattrMode};
 
@@ -43,6 +44,10 @@ pub struct FilesystemOptions {
     pub gid: Option<u32>,
     /// Take these permission bits from every entry shown.
     pub umask: u16,
+    /// When reading changes the time of last access.
+    pub access_times: AccessTimes,
+    /// But not that of directories: nodiratime.
+    pub no_directory_access_times: bool,
     /// Bytes of dirty data held in memory before it is spilled to the log; 0 for the default of 64 MiB.
     pub dirty_limit: usize,
 }

@@ -27,7 +27,7 @@ use super::guard::Guard;
 use super::reply::{Operation, Refuse, errno};
 use super::supervisor::Event;
 use super::{capabilities, directory, groups};
-use crate::fs::{AclKind, CopyEnd, SetAttributes, Tree, lasts};
+use crate::fs::{AccessTimes, AclKind, CopyEnd, SetAttributes, Tree, lasts};
 use crate::store::EntryId;
 
 /// The longest name, in bytes.
@@ -52,13 +52,15 @@ impl Adapter {
 /// The flags of an open file: its pages stay cached, since nobody else changes them. A handle that cannot have changed
 /// anything needs no FLUSH; one that can must keep it, for FLUSH is what writes a mapping's pages out at close.
 /// What is made at open is read past the cache: its size, which was another's, must not cut it.
-fn open_answer(id: EntryId, flags: crate::fs::OpenFlags) -> FopenFlags {
+/// And nothing is kept where every access counts.
+fn open_answer(id: EntryId, flags: crate::fs::OpenFlags, times: AccessTimes) -> FopenFlags {
+    let keep = if times == AccessTimes::Strict { FopenFlags::empty() } else { FopenFlags::FOPEN_KEEP_CACHE };
     if !lasts(id) {
         FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH
     } else if flags.write {
-        FopenFlags::FOPEN_KEEP_CACHE
+        keep
     } else {
-        FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH
+        keep | FopenFlags::FOPEN_NOFLUSH
     }
 }
 
@@ -188,19 +190,19 @@ impl fuser::Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let flags = open_flags(flags);
+        let (flags, times) = (open_flags(flags), self.tree.access_times());
         let maker = maker(request, umask);
         let work = |fs: &Tree| fs.create(&maker, parent.0, name.as_bytes(), permissions(mode), flags);
         self.answer("create", parent, reply, work, |reply, (stat, handle)| {
-            reply.created(&FOREVER, &wire(&stat), GENERATION, FileHandle(handle), open_answer(stat.id, flags));
+            reply.created(&FOREVER, &wire(&stat), GENERATION, FileHandle(handle), open_answer(stat.id, flags, times));
         });
     }
 
     fn open(&self, _request: &Request, id: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let flags = open_flags(flags.0);
+        let (flags, times) = (open_flags(flags.0), self.tree.access_times());
         let work = |fs: &Tree| fs.open(id.0, flags);
         self.answer("open", id, reply, work, |reply, handle| {
-            reply.opened(FileHandle(handle), open_answer(id.0, flags))
+            reply.opened(FileHandle(handle), open_answer(id.0, flags, times))
         });
     }
 
@@ -266,7 +268,11 @@ impl fuser::Filesystem for Adapter {
 
     fn opendir(&self, _request: &Request, _id: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         // The kernel keeps the listing and drops it at any change that it makes itself.
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
+        let flags = match self.tree.access_times() {
+            AccessTimes::Strict => FopenFlags::empty(),
+            _ => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+        };
+        reply.opened(FileHandle(0), flags);
     }
 
     fn readdir(&self, _request: &Request, id: INodeNo, _handle: FileHandle, cookie: u64, reply: ReplyDirectory) {

@@ -16,6 +16,7 @@ use nix::sys::stat::makedev;
 
 use super::Error;
 use super::mount_options::{FSTYPE, MountOptions};
+use crate::fs::AccessTimes;
 
 /// The device that a FUSE connection is made of.
 pub(super) const DEVICE: &str = "/dev/fuse";
@@ -38,6 +39,11 @@ pub(super) fn mount(mountpoint: &Path, source: &OsStr, options: &MountOptions) -
     if options.read_only {
         flags |= MsFlags::MS_RDONLY;
     }
+    flags |= match options.access_times {
+        AccessTimes::Relative => MsFlags::MS_RELATIME,
+        AccessTimes::Strict => MsFlags::MS_STRICTATIME,
+        AccessTimes::Never => MsFlags::MS_NOATIME,
+    };
     let data = options.kernel_data(device.as_raw_fd());
     match nix::mount::mount(Some(source), mountpoint, Some(FSTYPE), flags, Some(data.as_str())) {
         Ok(()) => Ok(device.into()),

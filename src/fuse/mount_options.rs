@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use nix::unistd::{getgid, getuid};
 
 use super::Error;
+use crate::fs::AccessTimes;
 
 /// The filesystem's type in the mount table.
 pub const FSTYPE: &str = "fuse.caskfs";
@@ -26,6 +27,9 @@ pub struct MountOptions {
     pub source: Option<String>,
     /// Refuse every change.
     pub read_only: bool,
+    /// What the mount table says of times of access. The daemon keeps them: see
+    /// [`FilesystemOptions`](crate::fs::FilesystemOptions).
+    pub access_times: AccessTimes,
     /// Let other users in, as far as modes and owners allow. Without it only the user who mounts may enter, not even
     /// root (fuse(4), `allow_other`). An ordinary user needs `user_allow_other` in `/etc/fuse.conf` for it.
     pub allow_other: bool,
@@ -63,6 +67,10 @@ impl MountOptions {
         options.extend(quote(source.as_bytes()));
         if self.read_only {
             options.extend(b",ro");
+        }
+        // It knows no word for the others.
+        if self.access_times == AccessTimes::Never {
+            options.extend(b",noatime");
         }
         if self.allow_other {
             options.extend(b",allow_other");

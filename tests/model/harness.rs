@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use caskfs::fs::{Filesystem, FilesystemOptions, HandleId, SyncMode};
+use caskfs::fs::{AccessTimes, Filesystem, FilesystemOptions, HandleId, SyncMode};
 use caskfs::medium::SimDisk;
 use caskfs::store::{Clock, EntryId, Error, Kind, Options, ROOT, Store, Time};
 
@@ -44,7 +44,12 @@ fn open(disk: &SimDisk, setup: &Setup, clock: &Arc<AtomicI64>) -> Arc<Filesystem
     let store = Store::open_on(Arc::new(disk.clone()), options).unwrap();
     let report = store.recovery_report();
     assert_eq!((&report.torn, &report.damage), (&vec![], &vec![]), "nothing is torn or damaged on a good disk");
-    let options = FilesystemOptions { sync: setup.sync, dirty_limit: setup.dirty_limit, ..Default::default() };
+    let options = FilesystemOptions {
+        sync: setup.sync,
+        dirty_limit: setup.dirty_limit,
+        access_times: AccessTimes::Never,
+        ..Default::default()
+    };
     Filesystem::new(Arc::new(store), options)
 }
 

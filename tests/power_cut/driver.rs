@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc;
 
 use caskfs::fs::{
-    Caller, Filesystem, FilesystemOptions, HandleId, OpenFlags, Sequence, SetAttributes, SetTime, SyncMode, XattrMode,
+    AccessTimes, Caller, Filesystem, FilesystemOptions, HandleId, OpenFlags, Sequence, SetAttributes, SetTime,
+    SyncMode, XattrMode,
 };
 use caskfs::log::StoreId;
 use caskfs::medium::Medium;
@@ -68,7 +69,12 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(store: Store, setup: &Setup, answered: impl Fn() + Send + Sync + 'static) -> Driver {
-        let options = FilesystemOptions { sync: setup.sync, dirty_limit: setup.dirty_limit, ..Default::default() };
+        let options = FilesystemOptions {
+            sync: setup.sync,
+            dirty_limit: setup.dirty_limit,
+            access_times: AccessTimes::Never,
+            ..Default::default()
+        };
         let fs = Filesystem::new(Arc::new(store), options);
         let (slots, durable) = (vec![None; SLOTS], setup.durable);
         Driver { fs, slots, durable, read: Vec::new(), answered: Arc::new(answered), stopped: Stopped::Before }

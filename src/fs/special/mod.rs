@@ -21,7 +21,7 @@ mod report;
 
 use std::sync::Arc;
 
-use super::{Filesystem, Sequence};
+use super::{AccessTimes, Filesystem, Sequence};
 use crate::store::{Callback, EntryId, Error, RESERVED, ROOT};
 use own_files::OwnFiles;
 use place::Place;
@@ -38,6 +38,11 @@ impl Tree {
     /// The tree of a filesystem.
     pub fn new(live: Arc<Filesystem>) -> Tree {
         Tree { own: OwnFiles::new(Arc::clone(&live)), live }
+    }
+
+    /// See [`Filesystem::access_times`].
+    pub fn access_times(&self) -> AccessTimes {
+        self.live.access_times()
     }
 
     /// See [`Filesystem::has_acls`].
