@@ -66,7 +66,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let code = match &error {
             Error::NotFound => NO_KEY,
-            Error::NoSpace => NO_SPACE,
+            Error::NoSpace | Error::OutOfMemory => NO_SPACE,
             Error::ReadOnly => READ_ONLY,
             Error::DamagedKey { .. } => DAMAGED,
             Error::Log(error) => match error {

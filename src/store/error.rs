@@ -71,6 +71,9 @@ pub enum Error {
     /// The medium is full, up to the reserve that deletes and merges need.
     #[error("no space left on the medium")]
     NoSpace,
+    /// The keys take as much memory as they may.
+    #[error("no memory for another key: raise the memory limit, or remove keys")]
+    OutOfMemory,
     /// The store is open for reading only.
     #[error("the store is open for reading only")]
     ReadOnly,
@@ -110,7 +113,7 @@ impl Error {
             Error::AttributeTooLong(_) => libc::E2BIG,
             Error::BeyondEnd => libc::ENXIO,
             Error::TooLarge => libc::EFBIG,
-            Error::NoSpace => libc::ENOSPC,
+            Error::NoSpace | Error::OutOfMemory => libc::ENOSPC,
             Error::ReadOnly => libc::EROFS,
             Error::DamagedKey { .. } | Error::Log(_) => libc::EIO,
         }

@@ -11,6 +11,7 @@ mod error;
 mod extents;
 mod group_commit;
 mod keydir;
+mod memory_limit;
 mod merge;
 mod namespace;
 mod options;
@@ -56,6 +57,7 @@ use crate::log::{Log, LogOptions, StoreId};
 use crate::medium::{Disk, Lock, Medium, Space};
 use group_commit::GroupCommit;
 use keydir::Keydir;
+use memory_limit::MemoryLimit;
 use reserve::Reserve;
 
 /// The file with the kernel lock.
@@ -67,6 +69,7 @@ pub struct Store {
     log: Arc<Log>,
     keydir: RwLock<Keydir>,
     reserve: Reserve,
+    memory_limit: MemoryLimit,
     merger: merge::Merger,
     counters: statistics::Counters,
     options: Options,
@@ -174,7 +177,9 @@ impl Store {
         let reserve = Reserve::new((2 * u64::from(options.segment_size)).min(total / 20));
         let keydir = RwLock::new(keydir);
         let (merger, counters) = (merge::Merger::default(), statistics::Counters::default());
-        let store = Store { commits, log, keydir, reserve, merger, counters, options, report, _lock: lock };
+        let memory_limit = MemoryLimit::new(options.memory_limit);
+        let store =
+            Store { commits, log, keydir, reserve, memory_limit, merger, counters, options, report, _lock: lock };
         if store.log.written() == 0 && !store.options.read_only {
             store.found()?;
         }

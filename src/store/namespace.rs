@@ -67,7 +67,7 @@ impl Transaction<'_> {
         target: &[u8],
     ) -> Result<EntryId, Error> {
         self.check_vacant(parent, name)?;
-        let id = self.make(attributes, target);
+        let id = self.make(attributes, target)?;
         self.attach(id, parent, name)?;
         Ok(id)
     }

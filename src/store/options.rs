@@ -21,6 +21,8 @@ pub struct Options {
     pub segment_size: u32,
     /// Run the thread that syncs for those who cannot wait. Without it (in tests) whoever asks does.
     pub background: bool,
+    /// Bytes of memory that the keys may take: at the limit no new ones are made.
+    pub memory_limit: Option<u64>,
     /// What time it is.
     pub clock: Clock,
     /// The identity of a store that is made; random by default.
@@ -35,6 +37,7 @@ impl Default for Options {
             durable: true,
             segment_size: 64 << 20,
             background: true,
+            memory_limit: None,
             clock: Clock::default(),
             id: None,
         }

@@ -307,7 +307,7 @@ impl Transaction<'_> {
         let (parent, name) = self.make_parents(key)?;
         if self.lookup(parent, name).is_none() && self.view(entry, |_| ()).is_err() {
             self.check_vacant(parent, name)?;
-            self.make_as(entry, new_attributes(Kind::File, 0o644, self.now), b"");
+            self.make_as(entry, new_attributes(Kind::File, 0o644, self.now), b"")?;
             self.attach(entry, parent, name)?;
         }
         self.put(key, update)

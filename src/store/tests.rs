@@ -6,6 +6,7 @@ mod full_disk;
 mod group_commit;
 mod keydir;
 mod locking;
+mod memory;
 mod merge;
 mod names;
 mod paths;

@@ -130,17 +130,19 @@ impl<'a> Transaction<'a> {
     }
 
     /// An entry that is not in the tree yet.
-    pub(super) fn make(&mut self, attributes: Attributes, target: &[u8]) -> EntryId {
+    pub(super) fn make(&mut self, attributes: Attributes, target: &[u8]) -> Result<EntryId, Error> {
         let id = self.next_id;
+        self.make_as(id, attributes, target)?;
         self.next_id += 1;
-        self.make_as(id, attributes, target);
-        id
+        Ok(id)
     }
 
     /// An entry that is not in the tree yet, under an id that was set aside for it.
-    pub(super) fn make_as(&mut self, id: EntryId, attributes: Attributes, target: &[u8]) {
+    pub(super) fn make_as(&mut self, id: EntryId, attributes: Attributes, target: &[u8]) -> Result<(), Error> {
+        self.store.memory_limit.take(&self.store.keydir)?;
         let state = new_state(attributes, target);
         self.insert(id, Change { state, fresh: true, provisional: false, removed: false, update: None });
+        Ok(())
     }
 
     /// Gives an entry a name, and touches its new directory.

@@ -118,11 +118,9 @@ impl Strings {
         }
     }
 
-    /// Bytes of memory, the free blocks included.
+    /// Bytes of memory in use: without the blocks that are free to be used again.
     pub(super) fn memory(&self) -> usize {
-        let of = |(size, blocks): (usize, &Blocks)| {
-            blocks.chunks.len() * per_chunk(size) * block_len(size) + blocks.free.capacity() * 4
-        };
+        let of = |(size, blocks): (usize, &Blocks)| (blocks.used as usize - blocks.free.len()) * block_len(size);
         self.sizes.iter().enumerate().map(of).sum()
     }
 
