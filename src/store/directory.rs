@@ -23,7 +23,7 @@ pub(super) struct Directory {
 
 /// The first place, or *cookie*, that a name may have: from 256 on, for a reader's own use of the lower ones, and at
 /// most what fits into a signed number, as the kernel wants it.
-fn first_place(name: &[u8]) -> u64 {
+pub(super) fn first_place(name: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(name);
     ((hasher.finish() >> 1) & !SAME_HASH).max(SAME_HASH + 1)
@@ -39,16 +39,14 @@ impl Directory {
         self.children.len()
     }
 
-    /// The places that a name may have, and who is there.
-    pub(super) fn candidates(&self, name: &[u8]) -> impl Iterator<Item = (u64, EntryId)> {
-        let first = first_place(name);
+    /// The places that a name with this first place may have, and who is there.
+    pub(super) fn candidates(&self, first: u64) -> impl Iterator<Item = (u64, EntryId)> {
         self.children.range(first..=first | SAME_HASH).map(|(&cookie, &id)| (cookie, id))
     }
 
-    /// Puts a name into the first free of its places. (There always is one: nobody finds 256 names with one hash of 55
+    /// Puts an entry into the first free of the places of its name. (There always is one: nobody finds 256 names with one hash of 55
     /// bits.)
-    pub(super) fn insert(&mut self, name: &[u8], id: EntryId) {
-        let first = first_place(name);
+    pub(super) fn insert(&mut self, first: u64, id: EntryId) {
         if let Entry::Vacant(place) = self.children.entry(first) {
             place.insert(id);
             return;
@@ -59,7 +57,7 @@ impl Directory {
 
     /// Takes a name away, if it is this entry's. Returns whether it was.
     pub(super) fn remove(&mut self, name: &[u8], id: EntryId) -> bool {
-        let found = self.candidates(name).find(|(_, child)| *child == id).map(|(cookie, _)| cookie);
+        let found = self.candidates(first_place(name)).find(|(_, child)| *child == id).map(|(cookie, _)| cookie);
         found.is_some_and(|cookie| self.children.remove(&cookie).is_some())
     }
 

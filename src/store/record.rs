@@ -128,11 +128,16 @@ pub(super) fn decode_node(front: &[u8], sequence: u64, bulk_len: u32) -> Option<
 pub(super) struct Front {
     pub(super) attributes: Attributes,
     pub(super) size: u64,
-    value_start: u64,
+    pub(super) value_start: u64,
     flags: u8,
 }
 
 impl Front {
+    /// Whether it is a file, and nothing is to come but its names.
+    pub(super) fn is_plain_file(&self) -> bool {
+        self.attributes.kind == Kind::File && self.flags == 0
+    }
+
     /// Whether a device's number is to come.
     pub(super) fn is_device(&self) -> bool {
         self.flags & FLAG_RDEV != 0

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::attributes::EntryId;
 use super::extents::Extent;
-use super::keydir::{Keydir, Node};
+use super::keydir::{Keydir, Node, Plain};
 use super::record::{self, NodeRecord};
 use crate::log::{Damage, Header, Location, Report, Visit};
 
@@ -51,18 +51,40 @@ struct Decoded {
 }
 
 enum Body {
+    /// Its bytes are in the batch.
+    Plain(Plain),
     Node(NodeRecord),
-    Data { stage: u64, offset: u64, len: u64 },
-    Hole { stage: u64, offset: u64, len: u64 },
+    Data {
+        stage: u64,
+        offset: u64,
+        len: u64,
+    },
+    Hole {
+        stage: u64,
+        offset: u64,
+        len: u64,
+    },
     Tombstone,
 }
 
-impl Decoded {
-    fn new(visit: &Visit<'_>) -> Decoded {
+/// Records that are handed over at once.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Decoded>,
+    /// The plain files among them, packed.
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    fn push(&mut self, visit: &Visit<'_>) {
         let Visit { header, location, unreadable, .. } = *visit;
         let (entry, sequence, body_len) = (header.entry, header.sequence, header.body_len);
-        let body = visit.front.and_then(|front| decode(header, front));
-        Decoded { entry, sequence, location, body_len, unreadable, body }
+        let body = visit.front.and_then(|front| match header.kind {
+            record::NODE => Plain::new(header, location, front, &mut self.bytes).map(Body::Plain),
+            _ => None,
+        });
+        let body = body.or_else(|| decode(header, visit.front?));
+        self.records.push(Decoded { entry, sequence, location, body_len, unreadable, body });
     }
 }
 
@@ -94,13 +116,17 @@ impl Applier {
         Applier { keydir: Keydir::new(), findings: Findings::default() }
     }
 
-    fn apply(&mut self, record: Decoded) {
+    fn apply_all(&mut self, batch: Batch) {
+        batch.records.into_iter().for_each(|record| self.apply(record, &batch.bytes));
+    }
+
+    fn apply(&mut self, record: Decoded, bytes: &[u8]) {
         if record.unreadable > self.findings.unreadable {
             self.findings.unreadable = record.unreadable;
             self.findings.lost = record.sequence - 1;
         }
         let (entry, sequence) = (record.entry, record.sequence);
-        let stage = self.apply_body(record);
+        let stage = self.apply_body(record, bytes);
         // A missing record among those of a value may be a piece of it, and would read as a hole.
         if stage.is_none_or(|stage| stage != 0 && stage <= self.findings.lost) {
             self.damage(entry, sequence);
@@ -113,10 +139,17 @@ impl Applier {
     }
 
     /// Returns the stage that the record publishes, 0 if it does not; `None` if it is damaged.
-    fn apply_body(&mut self, record: Decoded) -> Option<u64> {
+    fn apply_body(&mut self, record: Decoded, bytes: &[u8]) -> Option<u64> {
         let Decoded { entry, sequence, location, body_len, body, .. } = record;
         match body? {
             Body::Tombstone => self.keydir.apply_tombstone(entry),
+            Body::Plain(plain) => {
+                if !self.keydir.apply_plain(&plain, bytes) {
+                    let front = plain.front(bytes);
+                    let node = record::decode_node(front, sequence, body_len.saturating_sub(front.len() as u32))?;
+                    self.keydir.apply_node(entry, sequence, location, body_len, node);
+                }
+            }
             Body::Node(node) => {
                 let stage = node.stage;
                 self.miss_value(entry, sequence, &node);
@@ -145,40 +178,39 @@ impl Applier {
     }
 }
 
-/// Records that are handed over at once.
+/// Records in a batch.
 const BATCH: usize = 4096;
 
 /// Builds the keydir of a log while that is read: a thread applies what another one reads, if there is much of it.
 pub(super) struct Loader {
-    batch: Vec<Decoded>,
+    batch: Batch,
     applier: Option<Applier>,
-    thread: Option<(SyncSender<Vec<Decoded>>, JoinHandle<Applier>)>,
+    thread: Option<(SyncSender<Batch>, JoinHandle<Applier>)>,
 }
 
 impl Loader {
     pub(super) fn new() -> Loader {
-        Loader { batch: Vec::new(), applier: Some(Applier::new()), thread: None }
+        Loader { batch: Batch::default(), applier: Some(Applier::new()), thread: None }
     }
 
     /// Takes the next record.
     pub(super) fn push(&mut self, visit: &Visit<'_>) {
-        self.batch.push(Decoded::new(visit));
-        if self.batch.len() >= BATCH {
-            let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
-            self.hand_over(batch);
+        self.batch.push(visit);
+        if self.batch.records.len() >= BATCH {
+            let next = Batch { records: Vec::with_capacity(BATCH), bytes: Vec::with_capacity(self.batch.bytes.len()) };
+            let full = std::mem::replace(&mut self.batch, next);
+            self.hand_over(full);
         }
     }
 
-    fn hand_over(&mut self, batch: Vec<Decoded>) {
+    fn hand_over(&mut self, batch: Batch) {
         if let Some(mut applier) = self.applier.take() {
-            let (sender, batches) = std::sync::mpsc::sync_channel::<Vec<Decoded>>(4);
-            self.thread = Some((
-                sender,
-                std::thread::spawn(move || {
-                    batches.into_iter().flatten().for_each(|record| applier.apply(record));
-                    applier
-                }),
-            ));
+            let (sender, batches) = std::sync::mpsc::sync_channel::<Batch>(4);
+            let run = move || {
+                batches.into_iter().for_each(|batch| applier.apply_all(batch));
+                applier
+            };
+            self.thread = Some((sender, std::thread::spawn(run)));
         }
         if let Some((sender, _)) = &self.thread {
             // It fails if the thread has panicked, which `finish` will tell.
@@ -196,7 +228,7 @@ impl Loader {
             }
             None => self.applier.unwrap_or_else(Applier::new),
         };
-        last.into_iter().for_each(|record| applier.apply(record));
+        applier.apply_all(last);
         (applier.keydir, applier.findings)
     }
 }

@@ -148,6 +148,15 @@ impl Entries {
         table.insert_unique(hash(id), place, |place| hash(Entries::id_at(packed, whole, *place)));
     }
 
+    /// Puts an entry in that is not there, as [`packed::pack`] packs it. One that is too long is unpacked.
+    pub(super) fn insert_packed(&mut self, id: EntryId, bytes: &[u8]) {
+        let Some(place) = self.packed.insert(bytes) else {
+            return packed::unpack(bytes).map_or((), |node| self.insert(id, node));
+        };
+        let Entries { table, packed, whole, .. } = self;
+        table.insert_unique(hash(id), place, |place| hash(Entries::id_at(packed, whole, *place)));
+    }
+
     /// Finds a place for an entry. (There always is one for less than 134 million entries.)
     fn keep(&mut self, id: EntryId, node: Node) -> Option<Place> {
         let fits = packed::pack(id, &node, &mut self.scratch) && self.scratch.len() <= LONGEST;

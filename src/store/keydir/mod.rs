@@ -13,13 +13,14 @@ mod entries;
 mod node;
 mod packed;
 mod pins;
+mod plain;
 
 use std::ops::Range;
 
 use hashbrown::{HashMap, HashSet};
 
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
-use super::directory::{self, Directory};
+use super::directory::{self, Directory, first_place};
 use super::extents::Extent;
 use super::range_map::Piece;
 use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState};
@@ -29,6 +30,7 @@ pub(in crate::store) use entries::Entries;
 use entries::Entry;
 pub(in crate::store) use node::{Meta, Node};
 use pins::Pins;
+pub(in crate::store) use plain::Plain;
 
 /// A stretch of a value that is in the log, but not published yet.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +111,7 @@ impl Keydir {
 
     pub(in crate::store) fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
         let has_it = |id: &EntryId| self.entries.find_name(*id, |of, its| of == parent && its == name).is_some();
-        self.directory(parent)?.candidates(name).map(|(_, id)| id).find(has_it)
+        self.directory(parent)?.candidates(first_place(name)).map(|(_, id)| id).find(has_it)
     }
 
     /// The children of a directory whose names begin with these bytes, in order of names.
@@ -244,6 +246,19 @@ impl Keydir {
         new.iter().filter(|link| !old.contains(link)).for_each(|link| self.attach(id, is_directory, link));
     }
 
+    /// Applies the node record of a plain file that is not there yet. False if it is there.
+    pub(super) fn apply_plain(&mut self, plain: &Plain, bytes: &[u8]) -> bool {
+        let Plain { id, location, len, size, parent, first_place, .. } = *plain;
+        if self.contains(id) {
+            return false;
+        }
+        self.next_id = self.next_id.max(id + 1);
+        self.attach_at(id, false, parent, plain.name(bytes), first_place);
+        self.usage.add(location.segment, len + size);
+        self.entries.insert_packed(id, plain.packed(bytes));
+        true
+    }
+
     /// The names of an entry.
     fn links(&self, id: EntryId) -> Vec<Link> {
         let mut links = Vec::new();
@@ -369,27 +384,32 @@ impl Keydir {
     }
 
     fn attach(&mut self, id: EntryId, is_directory: bool, link: &Link) {
-        let taken = self.directory(link.parent).map(|directory| directory.candidates(&link.name).next().is_some());
+        self.attach_at(id, is_directory, link.parent, &link.name, first_place(&link.name));
+    }
+
+    /// Gives an entry a name whose first place is known.
+    fn attach_at(&mut self, id: EntryId, is_directory: bool, parent: EntryId, name: &[u8], first: u64) {
+        let taken = self.directory(parent).map(|directory| directory.candidates(first).next().is_some());
         match taken {
             Some(false) => {}
             Some(true) => {
-                if let Some(occupant) = self.lookup_other(link, id) {
-                    self.displace(occupant, link);
+                if let Some(occupant) = self.lookup_other(parent, name, id) {
+                    self.displace(occupant, &Link { parent, name: name.into() });
                 }
             }
-            None => self.make_directory(link.parent),
+            None => self.make_directory(parent),
         }
-        if let Some(directory) = self.entries.get_whole_mut(link.parent).and_then(|node| node.directory.as_mut()) {
-            directory.insert(&link.name, id);
+        if let Some(directory) = self.entries.get_whole_mut(parent).and_then(|node| node.directory.as_mut()) {
+            directory.insert(first, id);
             directory.subdirectories += u32::from(is_directory);
         }
-        self.next_id = self.next_id.max(link.parent + 1);
+        self.next_id = self.next_id.max(parent + 1);
     }
 
     /// The entry in a place of the tree, if it is another.
-    fn lookup_other(&self, link: &Link, id: EntryId) -> Option<EntryId> {
-        let mut candidates = self.directory(link.parent)?.candidates(&link.name).map(|(_, other)| other);
-        let is_it = |parent: EntryId, name: &[u8]| parent == link.parent && *name == *link.name;
+    fn lookup_other(&self, parent: EntryId, name: &[u8], id: EntryId) -> Option<EntryId> {
+        let mut candidates = self.directory(parent)?.candidates(first_place(name)).map(|(_, other)| other);
+        let is_it = |of: EntryId, its: &[u8]| of == parent && its == name;
         candidates.find(|other| *other != id && self.entries.find_name(*other, is_it).is_some())
     }
 

@@ -56,6 +56,20 @@ pub(super) fn pack(id: EntryId, node: &Node, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Packs a file of which nothing is known but the front of a node record, which is its first and brings all of its value.
+pub(super) fn pack_file(id: EntryId, meta: Meta, value_sequence: u64, size: u64, front: &[u8], out: &mut Vec<u8>) {
+    out.put_varint(id);
+    out.put_varint(meta.sequence);
+    put_location(meta.location, out);
+    out.put_varint(meta.len);
+    out.put_varint(meta.sequence.wrapping_sub(value_sequence));
+    match size {
+        0 => out.put_u8(NOWHERE),
+        _ => out.extend_from_slice(&[INLINE, 0, 0]),
+    }
+    out.extend_from_slice(front);
+}
+
 fn put_location(location: Location, out: &mut Vec<u8>) {
     out.put_varint(location.segment.into());
     // Records begin at multiples of 8, but nothing depends on it here.
