@@ -48,7 +48,7 @@ fn holds_on(base: &Base) -> String {
     let writers = Writers::default();
     let mount = sandbox.mountpoint();
     for round in ["first", "second"] {
-        writers.write_to(&mount, true, || {
+        writers.write_to(&mount, true, |_| {
             thread::sleep(Duration::from_millis(400));
             sandbox.kill();
         });

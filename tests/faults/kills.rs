@@ -18,7 +18,7 @@ fn what_was_acknowledged_survives_kill_nine() {
     let writers = Writers::default();
     let mut random = StdRng::seed_from_u64(variable("CASKFS_FAULTS_SEED", 9));
     for round in 0..rounds {
-        writers.write_to(&mount, false, || {
+        writers.write_to(&mount, false, |_| {
             thread::sleep(Duration::from_millis(random.random_range(100..800)));
             sandbox.kill();
         });

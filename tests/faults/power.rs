@@ -15,9 +15,10 @@ use crate::variable;
 use crate::writers::{Writers, get, value};
 
 /// Cuts the power after a moment by chance, beside a file that nobody has synced.
-fn cut_power(base: &Base, switch: PowerSwitch, random: &mut StdRng) {
+fn cut_power(base: &Base, switch: PowerSwitch, random: &mut StdRng, end: &dyn Fn()) {
     thread::sleep(Duration::from_millis(random.random_range(100..900)));
     fs::write(base.path().join("unsynced"), "text that no sync was asked for").unwrap();
+    end();
     switch.cut();
 }
 
@@ -43,7 +44,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
         sandbox.mount_with(if always { &["--sync", "always"] } else { &[] });
         writers.check(&format!("round {round}"), |key| get(&mount, key));
         let switch = base.power_switch();
-        writers.write_to(&mount, !always, || cut_power(&base, switch, &mut random));
+        writers.write_to(&mount, !always, |end| cut_power(&base, switch, &mut random, end));
         sandbox.kill();
         power_is_back(&base);
     }
@@ -73,7 +74,7 @@ fn rotations_and_merges_survive_a_power_cut() {
         let merging = thread::spawn(move || while merger.compact().is_ok() {});
         let set = |key: &str, version| put(&store, key, version).map_err(std::io::Error::other);
         let switch = base.power_switch();
-        writers.write(set, || cut_power(&base, switch, &mut random));
+        writers.write(set, |end| cut_power(&base, switch, &mut random, end));
         merging.join().unwrap();
         let info = store.info();
         let info = info.unwrap_or_else(|error| panic!("a store that has failed tells no more: {error}"));

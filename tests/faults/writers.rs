@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nix::unistd::close;
@@ -38,7 +39,10 @@ const VARIABLES: [&str; 3] = ["CASKFS_WRITERS_MOUNT", "CASKFS_WRITERS_BARRIER", 
 impl Writers {
     /// Lets them write to a mount, in a process of their own, until they cannot any more; `meanwhile` makes that so.
     /// With a `barrier` changes of names are synced too.
-    pub(crate) fn write_to(&self, mount: &Path, barrier: bool, meanwhile: impl FnOnce()) {
+    ///
+    /// What `meanwhile` is handed ends the time in which an acknowledgement counts: after a power cut nobody is there
+    /// to be told anything, but after a filesystem's shutdown somebody may be told what is not true any more.
+    pub(crate) fn write_to(&self, mount: &Path, barrier: bool, meanwhile: impl FnOnce(&dyn Fn())) {
         let log = tempfile::NamedTempFile::new().unwrap();
         for (key, history) in self.histories.lock().iter() {
             writeln!(&log, "{key} {} {}", history.tried, history.acknowledged).unwrap();
@@ -47,39 +51,61 @@ impl Writers {
         command.args(["--exact", "writers::write_until_it_fails"]).stdout(Stdio::null());
         let values = [mount.as_os_str(), if barrier { "yes" } else { "no" }.as_ref(), log.path().as_os_str()];
         let mut child = command.envs(VARIABLES.into_iter().zip(values)).spawn().unwrap();
-        meanwhile();
+        let at_the_cut = Mutex::new(None);
+        meanwhile(&|| *at_the_cut.lock() = Some(read_log(log.path())));
         assert!(child.wait().unwrap().success(), "the writers");
-        self.histories.lock().extend(read_log(log.path()));
+        let mut histories = read_log(log.path());
+        if let Some(before) = at_the_cut.into_inner() {
+            let acknowledged = |key: &String| before.get(key).map_or(0, |history| history.acknowledged);
+            histories.iter_mut().for_each(|(key, history)| history.acknowledged = acknowledged(key));
+        }
+        *self.histories.lock() = histories;
     }
 
-    /// Lets them write, each on from where it was, until `set` fails for it. `meanwhile` is what makes that so.
-    pub(crate) fn write(&self, set: impl Fn(&str, u32) -> io::Result<()> + Sync, meanwhile: impl FnOnce()) {
-        self.run(&|key, version| set(key, version), &|_, _| {}, meanwhile);
+    /// The same with anything that sets a key, each writer until that fails for it.
+    pub(crate) fn write(&self, set: impl Fn(&str, u32) -> io::Result<()> + Sync, meanwhile: impl FnOnce(&dyn Fn())) {
+        let counts = AtomicBool::new(true);
+        let end = || {
+            // Whoever notes an acknowledgement has the lock.
+            let _histories = self.histories.lock();
+            counts.store(false, Ordering::Relaxed);
+        };
+        self.run(&set, &|_, _| counts.load(Ordering::Relaxed), || meanwhile(&end));
     }
 
+    /// `note` is told of every change, and says whether it counts.
     fn run(
         &self,
         set: &(impl Fn(&str, u32) -> io::Result<()> + Sync),
-        note: &(impl Fn(&str, History) + Sync),
+        note: &(impl Fn(&str, History) -> bool + Sync),
         meanwhile: impl FnOnce(),
     ) {
-        let change = |key: &str, change: &dyn Fn(&mut History)| {
+        let tries = |key: &str| {
             let mut histories = self.histories.lock();
             let history = histories.entry(key.to_owned()).or_default();
-            change(history);
+            history.tried += 1;
             note(key, *history);
-            *history
+            history.tried
+        };
+        let has = |key: &str, acknowledged: u32| {
+            let mut histories = self.histories.lock();
+            let history = histories.entry(key.to_owned()).or_default();
+            let changed = History { acknowledged, ..*history };
+            if note(key, changed) {
+                *history = changed;
+            }
         };
         thread::scope(|scope| {
             for writer in 0..WRITERS {
                 scope.spawn(move || {
                     for number in 0.. {
-                        let key = format!("w{writer}-{}", number % KEYS);
-                        let version = change(&key, &|history| history.tried += 1).tried;
+                        // A directory for each, since a sync of it commits what others have begun in it.
+                        let key = format!("w{writer}/{}", number % KEYS);
+                        let version = tries(&key);
                         if set(&key, version).is_err() {
                             break;
                         }
-                        change(&key, &|history| history.acknowledged = version);
+                        has(&key, version);
                     }
                 });
             }
@@ -118,6 +144,7 @@ fn write_until_it_fails() {
     let log = File::options().append(true).open(log).unwrap();
     let note = |key: &str, History { tried, acknowledged }| {
         (&log).write_all(format!("{key} {tried} {acknowledged}\n").as_bytes()).unwrap();
+        true
     };
     writers.run(&|key, version| set(mount, key, version, barrier), &note, || {});
 }
@@ -162,6 +189,8 @@ pub(crate) fn value(key: &str, version: u32) -> Vec<u8> {
 /// is durable too, if `barrier`.
 fn set(mount: &Path, key: &str, version: u32, barrier: bool) -> io::Result<()> {
     let path = mount.join(key);
+    let directory = path.parent().unwrap_or(mount);
+    fs::create_dir_all(directory)?;
     if is_removal(version) {
         match fs::remove_file(&path) {
             // The version before may be one that was tried in vain.
@@ -187,12 +216,12 @@ fn set(mount: &Path, key: &str, version: u32, barrier: bool) -> io::Result<()> {
                 let mut file = File::create(&temporary)?;
                 file.write_all(&bytes)?;
                 close(file)?;
-                fs::rename(temporary, path)?;
+                fs::rename(temporary, &path)?;
             }
         }
     }
     // A change of names is not waited for.
-    if barrier { File::open(mount)?.sync_all() } else { Ok(()) }
+    if barrier { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
 /// A key's value on a mount.
