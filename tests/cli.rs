@@ -15,3 +15,5 @@ mod listings;
 mod refusals;
 #[path = "cli/snapshots.rs"]
 mod snapshots;
+#[path = "cli/verify.rs"]
+mod verify;

@@ -28,6 +28,7 @@ pub(super) enum Command {
     Info(InfoArguments),
     Compact(CompactArguments),
     Snapshot(SnapshotArguments),
+    Verify(VerifyArguments),
 }
 
 /// Mount a store; one that does not exist is created. Returns when the mount answers.
@@ -253,6 +254,16 @@ pub(super) struct SnapshotList {
     /// The store directory.
     pub(super) store: PathBuf,
     /// Print a JSON object a line.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Read everything that a store holds, and check it; mounted or not.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// Print a JSON object.
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -17,12 +17,14 @@ mod merging;
 mod mount;
 mod mount_helper;
 mod mv;
+mod progress;
 mod put;
 mod rm;
 mod snapshot;
 mod stat;
 mod store_access;
 mod umount;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -66,5 +68,6 @@ fn run(arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Info(options) => info::run(&options),
         Command::Compact(options) => compact::run(&options),
         Command::Snapshot(options) => snapshot::run(&options),
+        Command::Verify(options) => verify::run(&options),
     }
 }

@@ -26,6 +26,7 @@ mod segment;
 mod settle;
 mod snapshot;
 mod statistics;
+mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use recovery::{Damage, Report, Visit};
 pub use segment::Body;
 pub use snapshot::{Snapshot, is_snapshot_name};
 pub use statistics::LogStatistics;
+pub use verify::{Defect, Seen, Span};
 pub use writer::{Appender, Draft};
 
 use crate::medium::Medium;

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::codec::{Decoder, Encoder};
+use super::files;
 
 /// Bytes of a record's header.
 pub const HEADER_LEN: usize = 40;
@@ -26,6 +27,13 @@ pub struct Location {
     pub segment: u32,
     /// Offset of the record's header in the segment, in bytes.
     pub offset: u32,
+}
+
+impl Location {
+    /// The path of the segment's file in the store.
+    pub fn file(&self) -> String {
+        files::segment(self.segment)
+    }
 }
 
 impl fmt::Display for Location {

@@ -117,6 +117,10 @@ impl Log {
             }
             writer.prepared(segment);
         }
+        if options.read_only {
+            let ended = tail.iter().filter(|tail| tail.segment.id != writer.position().0);
+            ended.for_each(|tail| tail.segment.close(tail.end));
+        }
         let log = Log {
             medium,
             id,

@@ -96,9 +96,10 @@ impl<'a> Scanner<'a> {
             let want = self.limit.saturating_sub(offset).min(len.max(WINDOW) as u64) as usize;
             self.window.resize(want, 0);
             self.window_start = offset;
-            if let Err(error) = self.segment.file.read_exact_at(&mut self.window, offset) {
-                self.window.clear();
-                return Err(error);
+            if self.segment.file.read_exact_at(&mut self.window, offset).is_err() {
+                // A place that cannot be read must not hide those before it.
+                self.window.resize(len, 0);
+                self.segment.file.read_exact_at(&mut self.window, offset).inspect_err(|_| self.window.clear())?;
             }
         }
         let start = (offset - self.window_start) as usize;

@@ -106,6 +106,13 @@ impl Segment {
         }
     }
 
+    /// Whether the header on the medium is as it was written.
+    pub(super) fn read_header(&self, store: StoreId) -> io::Result<bool> {
+        let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        Ok(decode_header(&bytes, self.id, store).is_ok_and(|seed| seed == self.seed))
+    }
+
     /// A record, checked.
     pub(super) fn read(&self, location: Location, body_len: u32) -> Result<(Header, Body), Error> {
         let damaged = |what| Error::Damaged { location, what };

@@ -91,6 +91,10 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Makes the file's bytes and length durable: fdatasync(2).
     fn sync(&self) -> io::Result<()>;
 
+    /// Has the next read come from the medium, where the operating system keeps a copy in memory. Without effect on
+    /// what was not written there yet, and on a medium that has no such thing.
+    fn drop_cache(&self) {}
+
     /// Fills `buffer` from `offset`, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buffer.is_empty() {

@@ -25,6 +25,7 @@ mod statistics;
 mod transaction;
 mod usage;
 mod value;
+mod verify;
 mod xattrs;
 
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use snapshots::{Snapshot, check_snapshot_name};
 pub use statistics::Statistics;
 pub use transaction::{StagedRun, Transaction};
 pub use value::Update;
+pub use verify::{Progress, VerifyReport};
 pub use xattrs::XattrMode;
 
 use crate::log::{Log, LogOptions, StoreId};

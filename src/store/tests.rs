@@ -14,6 +14,7 @@ mod range_map;
 mod snapshots;
 mod staging;
 mod statistics;
+mod verify;
 
 use std::sync::Arc;
 

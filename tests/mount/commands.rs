@@ -137,3 +137,22 @@ fn commands_in_a_pipe() {
         caskfs ls "$STORE" | grep -qx copy
         "#);
 }
+
+/// Through the daemon, which has the segments open; what went bad meanwhile is found.
+#[test]
+fn a_mounted_store_is_verified() {
+    let sandbox = Sandbox::mounted();
+    fs::write(sandbox.at("good"), "a good value").unwrap();
+    fs::write(sandbox.at("bad"), "a value that goes bad").unwrap();
+    assert!(text(sandbox.caskfs("verify", &[])).starts_with("read: "));
+    let segment = sandbox.store().join("segments/00000001.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    let place = bytes.windows(13).position(|window| window == b"that goes bad").unwrap();
+    bytes[place] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let output = sandbox.caskfs("verify", &[]);
+    assert_eq!(output.status.code(), Some(13));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("\ndamaged: bad\n"), "{said}");
+    assert!(!said.contains("good"), "{said}");
+}

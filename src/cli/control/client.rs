@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Reply, Request, TAKEN, socket_path};
 use crate::cli::exit::{DAMAGED, Failure, OTHER};
+use crate::cli::progress::Bar;
 
 /// How long a daemon gets to take a request on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,14 +55,22 @@ impl Connection {
         // A refusal may come before all of the value is sent: then the answer says why.
         let sent = std::io::copy(input, &mut stream).and_then(|_| stream.shutdown(Shutdown::Write));
         let mut answer = BufReader::new(&stream);
+        let mut bar = Bar::default();
         let mut line = String::new();
-        // Lists are long lines; those of requests are not.
-        answer.read_line(&mut line)?;
-        if line.is_empty() {
-            sent?;
-            return Err(Failure::new(OTHER, "the daemon ended before it answered"));
-        }
-        let reply = serde_json::from_str(&line).map_err(std::io::Error::from)?;
+        let reply = loop {
+            line.clear();
+            // Lists are long lines; those of requests are not.
+            answer.read_line(&mut line)?;
+            if line.is_empty() {
+                sent?;
+                return Err(Failure::new(OTHER, "the daemon ended before it answered"));
+            }
+            match serde_json::from_str(&line).map_err(std::io::Error::from)? {
+                Reply::Progress { done, total } => bar.show(done, total),
+                reply => break reply,
+            }
+        };
+        drop(bar);
         if let Reply::Value { size, .. } = reply {
             let copied = std::io::copy(&mut answer.take(size), output)?;
             output.flush()?;

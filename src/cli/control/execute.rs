@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 
-use super::{Entry, Recovery, Reply, Request, StoreInfo};
+use super::{Entry, Recovery, Reply, Request, StoreInfo, verify};
 use crate::cli::exit::{Failure, NO_KEY, OTHER};
+use crate::cli::progress::Bar;
 use crate::fuse::Invalidator;
 use crate::log::FORMAT_VERSION;
 use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, ROOT, Store};
@@ -50,6 +51,14 @@ pub(in crate::cli) fn execute(
             Reply::Done
         }
         Request::Info => Reply::Info(Box::new(info(store)?)),
+        // The daemon's end tells on its own how far it has come.
+        Request::Verify => {
+            let mut bar = Bar::default();
+            verify(store, &mut |done, total| {
+                bar.show(done, total);
+                Ok(())
+            })
+        }
     })
 }
 

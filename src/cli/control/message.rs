@@ -31,6 +31,8 @@ pub(in crate::cli) enum Request {
     Snapshots,
     /// Remove a snapshot.
     RemoveSnapshot { name: String },
+    /// Read and check everything.
+    Verify,
 }
 
 impl Request {
@@ -42,7 +44,7 @@ impl Request {
             // The root has a stat too.
             Request::Stat { key } if key.is_empty() => vec![],
             Request::Stat { key } => vec![key],
-            Request::List { .. } | Request::Info | Request::Compact => vec![],
+            Request::List { .. } | Request::Info | Request::Compact | Request::Verify => vec![],
             Request::Snapshots => vec![],
             Request::Snapshot { name } | Request::RemoveSnapshot { name } => {
                 return Ok(check_snapshot_name(name)?);
@@ -69,6 +71,12 @@ pub(in crate::cli) enum Reply {
     Entries(Vec<Entry>),
     Info(Box<StoreInfo>),
     Snapshots(Vec<Snapshot>),
+    /// How far a verification has come; another reply follows.
+    Progress {
+        done: u64,
+        total: u64,
+    },
+    Verified(Box<Verification>),
     Failed(Failure),
 }
 
@@ -184,4 +192,26 @@ pub(in crate::cli) struct Recovery {
     pub(in crate::cli) damaged_bytes: u64,
     pub(in crate::cli) damaged_keys: Vec<String>,
     pub(in crate::cli) lost_directories: Vec<String>,
+}
+
+/// What verifying found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::cli) struct Verification {
+    pub(in crate::cli) segments: u64,
+    pub(in crate::cli) records: u64,
+    pub(in crate::cli) bytes: u64,
+    pub(in crate::cli) damage: Vec<DamagedPart>,
+    pub(in crate::cli) damaged_keys: Vec<String>,
+}
+
+/// A part of a file that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::cli) struct DamagedPart {
+    pub(in crate::cli) file: String,
+    pub(in crate::cli) offset: u64,
+    /// 0 for the whole of a file.
+    pub(in crate::cli) length: u64,
+    pub(in crate::cli) what: String,
+    /// The key that the record there was about, if that is known; it may have a newer one.
+    pub(in crate::cli) key: Option<String>,
 }

@@ -14,12 +14,14 @@ mod message;
 mod requests;
 mod server;
 mod statistics;
+mod verify;
 
 pub(super) use client::Connection;
 pub(super) use execute::{Caches, copy_value, execute};
-pub(super) use message::{Entry, Recovery, Reply, Request, Snapshot, StoreInfo};
+pub(super) use message::{DamagedPart, Entry, Recovery, Reply, Request, Snapshot, StoreInfo, Verification};
 pub(super) use server::Server;
 pub(super) use statistics::Statistics;
+pub(super) use verify::verify;
 
 /// The socket's name in the store directory.
 const SOCKET: &str = "control";

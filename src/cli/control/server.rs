@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::requests::Requests;
-use super::{Caches, MAX_LINE, Reply, Request, SOCKET, TAKEN, copy_value, execute, socket_path};
+use super::{Caches, MAX_LINE, Reply, Request, SOCKET, TAKEN, copy_value, execute, socket_path, verify};
 use crate::cli::exit::{Failure, OTHER};
 use crate::fuse::Invalidator;
 use crate::store::Store;
@@ -100,11 +100,15 @@ impl Service {
         }
         let Some(_running) = self.requests.take() else { return Ok(()) };
         (&*connection).write_all(&[TAKEN])?;
+        let mut output = BufWriter::new(connection);
         let reply = match serde_json::from_str(&line) {
+            Ok(Request::Verify) => verify(&self.store, &mut |done, total| {
+                serde_json::to_writer(&mut output, &Reply::Progress { done, total })?;
+                output.write_all(b"\n").and_then(|()| output.flush())
+            }),
             Ok(request) => self.answer(&request, &mut input),
             Err(error) => Reply::Failed(Failure::new(OTHER, format!("the request cannot be understood: {error}"))),
         };
-        let mut output = BufWriter::new(connection);
         serde_json::to_writer(&mut output, &reply)?;
         output.write_all(b"\n")?;
         if let Reply::Value { id, size } = reply

@@ -358,6 +358,11 @@ impl Keydir {
         self.damaged.get(&id).is_some_and(|&sequence| sequence >= node.state.value_start)
     }
 
+    /// Whether there may be such an entry.
+    pub(in crate::store) fn has_damage(&self) -> bool {
+        !self.damaged.is_empty()
+    }
+
     /// After recovery: drops what no record published, and hangs directories whose own record is lost, but not their
     /// children's, below the root. Returns the names given to those.
     pub(in crate::store) fn finish_recovery(&mut self) -> Vec<String> {

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::{EntryId, Error, Update};
 
 /// The places of a pattern in the segments: paths and offsets.
-fn find(disk: &SimDisk, pattern: &[u8]) -> Vec<(String, u64)> {
+pub(super) fn find(disk: &SimDisk, pattern: &[u8]) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     for path in disk.paths().into_iter().filter(|path| path.ends_with(".log")) {
         let bytes = disk.file(&path).unwrap();
@@ -42,7 +42,7 @@ fn names_the_key(result: Result<Option<Vec<u8>>, Error>, key: &str) {
 }
 
 /// A marker that stands nowhere else.
-fn marked(marker: &str, len: usize) -> Vec<u8> {
+pub(super) fn marked(marker: &str, len: usize) -> Vec<u8> {
     let mut value = vec![b'.'; len];
     value[..marker.len()].copy_from_slice(marker.as_bytes());
     value

@@ -1,0 +1,37 @@
+//! `caskfs verify`: read everything that a store holds, and check it.
+
+use super::arguments::VerifyArguments;
+use super::control::{DamagedPart, Reply, Request, Verification};
+use super::exit::{DAMAGED, Failure};
+use super::listing::bytes;
+use super::store_access::{Access, ask};
+
+pub(super) fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
+    let Reply::Verified(found) = ask(&arguments.store, Access::Read, &Request::Verify)? else { return Ok(()) };
+    match arguments.json {
+        true => println!("{}", serde_json::to_string(&found).map_err(std::io::Error::from)?),
+        false => show(&found),
+    }
+    let (parts, keys) = (found.damage.len(), found.damaged_keys.len());
+    if parts + keys == 0 {
+        return Ok(());
+    }
+    let parts = if parts == 1 { "1 part of a file".to_owned() } else { format!("{parts} parts of files") };
+    let keys = if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") };
+    Err(Failure::new(DAMAGED, format!("{parts} and {keys} are damaged")).about(arguments.store.display()))
+}
+
+fn show(found: &Verification) {
+    for DamagedPart { file, offset, length, what, key } in &found.damage {
+        let place = match length {
+            0 => String::new(),
+            length => format!(" from {offset} to {}", offset + length),
+        };
+        let key = key.as_ref().map_or_else(String::new, |key| format!(" (once written for {key})"));
+        println!("damage:  {file}{place}: {what}{key}");
+    }
+    for key in &found.damaged_keys {
+        println!("damaged: {key}");
+    }
+    println!("read:    {} records, {} in {} segments", found.records, bytes(found.bytes), found.segments);
+}

@@ -1,0 +1,208 @@
+//! Reading a log again, against every checksum, beside the one that writes it.
+//!
+//! Each segment is read up to where its records ended when that was asked. What has been appended never changes, and
+//! an open file stays readable when a merge takes its name away, so no lock is held while the medium reads.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::error::Error;
+use super::manifest::Manifest;
+use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
+use super::scan::Scanner;
+use super::segment::{SEGMENT_HEADER_LEN, Segment};
+use super::{Log, files, format};
+
+/// What a medium that fails to read is asked for next: so many bytes on.
+const SECTOR: u64 = 4096;
+
+/// A part of a file that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// The file's path in the store.
+    pub file: String,
+    /// The segment's number, if it is one.
+    pub segment: Option<u32>,
+    /// Where the part begins, in bytes.
+    pub offset: u64,
+    /// Its length in bytes; 0 for the whole of a file.
+    pub len: u64,
+    /// What is wrong with it.
+    pub what: String,
+    /// The entry that the record in it is about, if there is one and its header tells.
+    pub entry: Option<u64>,
+}
+
+/// What is met in a segment.
+#[derive(Debug)]
+pub enum Seen<'a> {
+    /// A record, as it was written.
+    Record {
+        /// Its header.
+        header: &'a Header,
+        /// Where it is.
+        location: Location,
+        /// The front of its body.
+        front: &'a [u8],
+    },
+    /// A part that is not.
+    Defect(Defect),
+}
+
+/// A segment and where its records end.
+#[derive(Clone, Debug)]
+pub struct Span {
+    segment: Arc<Segment>,
+    /// Where its records end, in bytes.
+    pub end: u64,
+}
+
+impl Span {
+    /// The segment's number.
+    pub fn id(&self) -> u32 {
+        self.segment.id
+    }
+
+    fn defect(&self, offset: u64, len: u64, what: impl Into<String>) -> Defect {
+        let segment = self.segment.id;
+        Defect { file: files::segment(segment), segment: Some(segment), offset, len, what: what.into(), entry: None }
+    }
+}
+
+type Watcher<'w> = dyn FnMut(Seen<'_>) -> ControlFlow<()> + 'w;
+
+impl Log {
+    /// Every segment that there is, with where its records end now.
+    pub fn spans(&self) -> Vec<Span> {
+        // In the order in which a writer that needs a new segment takes these locks.
+        let active = self.writer.lock().position();
+        let segments = self.segments.read();
+        segments.values().map(|segment| Span { segment: Arc::clone(segment), end: segment.end(active) }).collect()
+    }
+
+    /// Checks the format file and the manifest.
+    pub fn verify_files(&self) -> Vec<Defect> {
+        let whole = |file: &str, what: String| Defect {
+            file: file.into(),
+            segment: None,
+            offset: 0,
+            len: 0,
+            what,
+            entry: None,
+        };
+        let format = match format::read(&*self.medium) {
+            Ok(id) if id == self.id => None,
+            Ok(_) => Some("it has the identity of another store".to_owned()),
+            Err(error) => Some(reason(error)),
+        };
+        let format = format.map(|what| whole(files::FORMAT, what));
+        let manifest = self.verify_manifest().map(|what| whole(files::MANIFEST, what));
+        format.into_iter().chain(manifest).collect()
+    }
+
+    /// What is wrong with the manifest on the medium.
+    fn verify_manifest(&self) -> Option<String> {
+        /// Each time an entry must have been added meanwhile.
+        const ATTEMPTS: usize = 100;
+        let known = || {
+            let manifest = self.manifest.lock();
+            (manifest.epoch, manifest.segments.clone())
+        };
+        for _ in 0..ATTEMPTS {
+            let before = known();
+            let read = Manifest::read(&*self.medium, self.id);
+            if known() != before {
+                continue;
+            }
+            return match read {
+                Ok(read) if read == before => None,
+                Ok(_) => Some("it does not say which segments there are".into()),
+                Err(error) => Some(reason(error)),
+            };
+        }
+        None
+    }
+
+    /// Shows every record of a segment to `watch`, and every part of it that is none, until that says to stop.
+    pub fn verify_span(&self, span: &Span, watch: &mut Watcher<'_>) -> ControlFlow<()> {
+        let segment = &*span.segment;
+        if let Err(error) = self.medium.open(&files::segment(segment.id), false)
+            && self.segments.read().contains_key(&segment.id)
+        {
+            watch(Seen::Defect(span.defect(0, 0, format!("it cannot be opened: {error}"))))?;
+        }
+        // From the medium, and not from the kernel's memory.
+        segment.file.drop_cache();
+        if let Some(what) = segment.verify_header(self.id) {
+            watch(Seen::Defect(span.defect(0, u64::from(SEGMENT_HEADER_LEN), what)))?;
+        }
+        let mut scanner = match Scanner::new(segment, Some(span.end)) {
+            Ok(scanner) => scanner,
+            Err(error) => return watch(Seen::Defect(span.defect(0, 0, error.to_string()))),
+        };
+        let mut offset = scanner.start();
+        while offset < scanner.limit() {
+            let what = match scanner.record_at(offset) {
+                Ok(Some(found)) => {
+                    let (header, location) = (found.header, found.location);
+                    let seen = match found.front() {
+                        Some(front) => Seen::Record { header: &header, location, front },
+                        None => {
+                            let what = "the body of a record is not as written";
+                            let entry = Some(header.entry);
+                            Seen::Defect(Defect { entry, ..span.defect(offset, header.record_len(), what) })
+                        }
+                    };
+                    watch(seen)?;
+                    offset += header.record_len();
+                    continue;
+                }
+                Ok(None) => "there is no record where one should begin".to_owned(),
+                Err(error) => format!("it cannot be read: {error}"),
+            };
+            let next = next_record(&mut scanner, offset);
+            watch(Seen::Defect(span.defect(offset, next - offset, what)))?;
+            offset = next;
+        }
+        if offset < span.end {
+            watch(Seen::Defect(span.defect(offset, span.end - offset, "the file is cut off")))?;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Where the next record behind this place begins, or the end. What cannot be read is stepped over.
+fn next_record(scanner: &mut Scanner<'_>, offset: u64) -> u64 {
+    let mut next = offset + ALIGNMENT as u64;
+    while next + HEADER_LEN as u64 <= scanner.limit() {
+        match scanner.record_at(next) {
+            Ok(Some(_)) => return next,
+            Ok(None) => next += ALIGNMENT as u64,
+            Err(_) => next = (next + 1).next_multiple_of(SECTOR),
+        }
+    }
+    scanner.limit()
+}
+
+/// What is wrong with a file, without its name.
+fn reason(error: Error) -> String {
+    match error {
+        Error::DamagedFile { what, .. } => what.into(),
+        Error::NotAStore => "it is missing, or begins with another line".into(),
+        Error::Io { source, .. } => format!("it cannot be read: {source}"),
+        other => other.to_string(),
+    }
+}
+
+impl Segment {
+    /// What is wrong with the header on the medium.
+    fn verify_header(&self, store: super::StoreId) -> Option<String> {
+        match self.read_header(store) {
+            Ok(true) => None,
+            Ok(false) => Some("the header is not as written".into()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some("the file is cut off".into()),
+            Err(error) => Some(format!("the header cannot be read: {error}")),
+        }
+    }
+}
