@@ -45,6 +45,9 @@ pub(super) struct MountArguments {
     /// Refuse all changes.
     #[arg(long)]
     pub(super) read_only: bool,
+    /// Refuse a store in which the start meets damage. Without this the damaged keys alone cannot be read.
+    #[arg(long)]
+    pub(super) strict: bool,
     /// Let other users in; permissions decide what they may do.
     #[arg(long)]
     pub(super) allow_other: bool,

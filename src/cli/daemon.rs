@@ -41,6 +41,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
         create: !arguments.read_only,
         read_only: arguments.read_only,
         segment_size: arguments.segment_size,
+        strict: arguments.strict,
         ..Options::default()
     };
     let store = Arc::new(open_alone(&arguments.store, &store_options)?);

@@ -66,6 +66,7 @@ fn translate(arguments: &[OsString]) -> Result<Call, Failure> {
             // The last of them counts.
             (b"relatime" | b"strictatime" | b"noatime", None) => atime = Some(flag(b"--atime=", key)),
             (b"nodiratime", None) => translated.push("--nodiratime".into()),
+            (b"strict", None) => translated.push("--strict".into()),
             (b"allow_other", None) => translated.push("--allow-other".into()),
             (b"sync_mode", Some(mode)) => translated.push(flag(b"--sync=", mode)),
             (b"uid" | b"gid" | b"umask" | b"fsname", Some(value)) => {
@@ -138,8 +139,8 @@ mod tests {
         );
         let line = "caskfs /srv/store /mnt -o relatime,nodiratime,strictatime,atime,lazytime";
         assert_eq!(translated(line), words("caskfs mount --nodiratime --atime=strictatime -- /srv/store /mnt"));
-        let line = "/sbin/mount.caskfs store /mnt -s -o ro,nofail,_netdev,x-systemd.automount";
-        assert_eq!(translated(line), words("caskfs mount --read-only -- store /mnt"));
+        let line = "/sbin/mount.caskfs store /mnt -s -o ro,strict,nofail,_netdev,x-systemd.automount";
+        assert_eq!(translated(line), words("caskfs mount --read-only --strict -- store /mnt"));
     }
 
     #[test]

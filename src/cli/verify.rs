@@ -30,6 +30,9 @@ fn show(found: &Verification) {
         let key = key.as_ref().map_or_else(String::new, |key| format!(" (once written for {key})"));
         println!("damage:  {file}{place}: {what}{key}");
     }
+    for hint in &found.useless_hints {
+        println!("hint:    {hint} is not used: a mounted store makes it anew");
+    }
     for key in &found.damaged_keys {
         println!("damaged: {key}");
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::Location;
+use super::{Location, Report};
 
 /// What can go wrong with a log, each message for the person who must act.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,9 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// Recovery met damage, and was told to refuse it.
+    #[error("the log is damaged in {} places", .0.damage.len())]
+    DamageMet(Box<Report>),
     /// A record is not as it was written.
     #[error("the record at {location} is damaged: {what}")]
     Damaged {

@@ -67,6 +67,8 @@ pub struct LogOptions {
     pub read_only: bool,
     /// Make a new log where there is none.
     pub create: bool,
+    /// Refuse a log in which damage is met, before anything is changed.
+    pub strict: bool,
     /// Identity for a log that is created.
     pub new_id: StoreId,
 }

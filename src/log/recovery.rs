@@ -98,6 +98,9 @@ impl Log {
         let unsealed = segments.values().filter(|segment| list.get(&segment.id) == Some(&None)).cloned().collect();
         let tail = read_tail(unsealed, &mut last_sequence, visit, &mut report)?;
 
+        if options.strict && !report.damage.is_empty() {
+            return Err(Error::DamageMet(Box::new(report)));
+        }
         let manifest = match options.read_only {
             true => Manifest::read_only(epoch, list),
             false => settle(&*medium, id, epoch + 1, list, &tail).context(|| "settling the log".into())?,

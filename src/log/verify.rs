@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::error::Error;
-use super::manifest::Manifest;
+use super::hint::Hint;
+use super::manifest::{Manifest, Sealed};
 use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
 use super::scan::Scanner;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
@@ -101,6 +102,20 @@ impl Log {
         format.into_iter().chain(manifest).collect()
     }
 
+    /// The hints that are there and of no use: the next start reads the segments in their stead.
+    pub fn useless_hints(&self) -> Vec<String> {
+        let sealed = self.manifest.lock().segments.clone();
+        let segment = |id: &u32| self.segments.read().get(id).cloned();
+        let useless = |(id, sealed): (&u32, &Option<Sealed>)| {
+            let (segment, path) = (segment(id)?, files::hint(*id));
+            let used = || matches!(Hint::read(&*self.medium, &segment, sealed.as_ref()?), Ok(Some(_))).then_some(());
+            // Looked for last: a hint is replaced by a whole one, and goes with its segment.
+            let useless = used().is_none() && self.medium.open(&path, false).is_ok() && used().is_none();
+            useless.then_some(path)
+        };
+        sealed.iter().filter_map(useless).collect()
+    }
+
     /// What is wrong with the manifest on the medium.
     fn verify_manifest(&self) -> Option<String> {
         /// Each time an entry must have been added meanwhile.
@@ -116,7 +131,7 @@ impl Log {
                 continue;
             }
             return match read {
-                Ok(read) if read == before => None,
+                Ok(read) if (read.epoch, &read.segments) == (before.0, &before.1) => None,
                 Ok(_) => Some("it does not say which segments there are".into()),
                 Err(error) => Some(reason(error)),
             };

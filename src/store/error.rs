@@ -1,5 +1,8 @@
 //! What can go wrong with a store, and the errno and exit code of each.
 
+use std::fmt;
+
+use super::recovery::RecoveryReport;
 use crate::log;
 
 /// What can go wrong with a store, each message for the person who must act.
@@ -68,6 +71,9 @@ pub enum Error {
         /// What is wrong.
         source: log::Error,
     },
+    /// The last start met damage, and was told to refuse it.
+    #[error("{0}")]
+    Strict(Box<Refusal>),
     /// The medium is full, up to the reserve that deletes and merges need.
     #[error("no space left on the medium")]
     NoSpace,
@@ -115,7 +121,31 @@ impl Error {
             Error::TooLarge => libc::EFBIG,
             Error::NoSpace | Error::OutOfMemory => libc::ENOSPC,
             Error::ReadOnly => libc::EROFS,
-            Error::DamagedKey { .. } | Error::Log(_) => libc::EIO,
+            Error::DamagedKey { .. } | Error::Strict(_) | Error::Log(_) => libc::EIO,
         }
+    }
+}
+
+/// Why a store was not opened with [`Options::strict`](super::Options::strict): what the start met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(pub RecoveryReport);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// So many keys are named.
+        const NAMED: usize = 10;
+        let RecoveryReport { damage, damaged_keys: keys, lost_directories, .. } = &self.0;
+        let bytes: u64 = damage.iter().map(|damage| damage.len).sum();
+        write!(formatter, "the start met damage in {} places ({bytes} bytes) and is strict", damage.len())?;
+        if !keys.is_empty() {
+            write!(formatter, "; damaged keys: {}", keys.get(..NAMED.min(keys.len())).unwrap_or_default().join(", "))?;
+        }
+        if keys.len() > NAMED {
+            write!(formatter, " and {} more", keys.len() - NAMED)?;
+        }
+        if !lost_directories.is_empty() {
+            write!(formatter, "; {} directories lost their names", lost_directories.len())?;
+        }
+        write!(formatter, ": `caskfs verify` says where; without --strict all other keys can be used")
     }
 }

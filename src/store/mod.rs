@@ -38,7 +38,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
-pub use error::Error;
+pub use error::{Error, Refusal};
 pub use extents::Extent;
 pub use group_commit::Callback;
 pub use merge::MergeStatistics;
@@ -165,11 +165,20 @@ impl Store {
             segment_size: options.segment_size,
             read_only: options.read_only,
             create,
+            strict: options.strict,
             new_id: options.id.unwrap_or_else(options::random_id),
         };
-        let (log, report) = Log::open(Arc::clone(&medium), log_options, &mut |visit| loader.push(&visit))?;
+        let opened = Log::open(Arc::clone(&medium), log_options, &mut |visit| loader.push(&visit));
         let (mut keydir, findings) = loader.finish();
+        let (log, report) = match opened {
+            Err(crate::log::Error::DamageMet(report)) => (None, *report),
+            other => other.map(|(log, report)| (Some(log), report))?,
+        };
         let report = recovery::report(&mut keydir, report, findings);
+        let log = match log {
+            Some(log) if !options.strict || report.is_clean() => log,
+            _ => return Err(Error::Strict(Box::new(Refusal(report)))),
+        };
         report.tell();
         let log = Arc::new(log);
         let background = options.background && !options.read_only;

@@ -14,6 +14,9 @@ pub struct Options {
     pub create: bool,
     /// Change nothing. A writer keeps readers out, and readers keep a writer out.
     pub read_only: bool,
+    /// Refuse a store in which the start meets damage: see [`Error::Strict`](super::Error::Strict). Nothing is changed
+    /// then.
+    pub strict: bool,
     /// Every call waits until its change is durable. Without it a change is on the medium at most a second later, or
     /// after [`Store::sync`](super::Store::sync).
     pub durable: bool,
@@ -34,6 +37,7 @@ impl Default for Options {
         Options {
             create: false,
             read_only: false,
+            strict: false,
             durable: true,
             segment_size: 64 << 20,
             background: true,
@@ -50,6 +54,7 @@ impl fmt::Debug for Options {
             .debug_struct("Options")
             .field("create", &self.create)
             .field("read_only", &self.read_only)
+            .field("strict", &self.strict)
             .field("durable", &self.durable)
             .field("segment_size", &self.segment_size)
             .finish_non_exhaustive()

@@ -250,6 +250,11 @@ pub(super) fn report(keydir: &mut Keydir, log: Report, findings: Findings) -> Re
 }
 
 impl RecoveryReport {
+    /// Whether nothing was damaged. A torn tail is no damage.
+    pub fn is_clean(&self) -> bool {
+        self.damage.is_empty() && self.damaged_keys.is_empty() && self.lost_directories.is_empty()
+    }
+
     /// Tells the operator, in a line for each finding.
     pub(super) fn tell(&self) {
         for torn in &self.torn {

@@ -36,6 +36,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Parts of files that are not as they were written.
     pub defects: Vec<Defect>,
+    /// Hints of segments that are not used, because they are damaged or outdated. They are no loss: they are made anew.
+    pub useless_hints: Vec<String>,
     /// The keys of which some part cannot be read, sorted.
     pub damaged_keys: Vec<String>,
 }
@@ -91,6 +93,7 @@ impl Store {
                 return None;
             }
         }
+        report.useless_hints = self.log.useless_hints();
         let damaged = self.touched_by(&report.defects);
         let keydir = self.keydir.read();
         report.damaged_keys = damaged.into_iter().map(|id| keydir.path(id)).collect();

@@ -67,3 +67,16 @@ fn a_store_that_cannot_be_opened_is_damaged() {
     assert_refused(&run(&store, false), 13, "manifest is damaged");
     assert_refused(&run(_directory.path(), false), 10, "no caskfs store");
 }
+
+#[test]
+fn a_strict_mount_refuses_damage() {
+    let (directory, store) = store();
+    flip(store.join("segments/00000001.log"), 200_000);
+    let mountpoint = directory.path().join("mnt");
+    fs::create_dir(&mountpoint).unwrap();
+    let before = snapshot(&store);
+    let output = caskfs(["mount".as_ref(), "--strict".as_ref(), store.as_os_str(), mountpoint.as_os_str()]);
+    assert_refused(&output, 13, "damaged keys: dir/large: `caskfs verify` says where");
+    let after: Vec<_> = snapshot(&store).into_keys().collect();
+    assert_eq!(after, before.into_keys().collect::<Vec<_>>());
+}

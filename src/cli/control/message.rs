@@ -201,6 +201,8 @@ pub(in crate::cli) struct Verification {
     pub(in crate::cli) records: u64,
     pub(in crate::cli) bytes: u64,
     pub(in crate::cli) damage: Vec<DamagedPart>,
+    /// Hints that are not used. They are made anew.
+    pub(in crate::cli) useless_hints: Vec<String>,
     pub(in crate::cli) damaged_keys: Vec<String>,
 }
 

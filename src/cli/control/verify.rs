@@ -34,6 +34,7 @@ pub(in crate::cli) fn verify(store: &Store, tell: &mut dyn FnMut(u64, u64) -> st
         records: report.records,
         bytes: report.bytes,
         damage: report.defects.into_iter().map(part).collect(),
+        useless_hints: report.useless_hints,
         damaged_keys: report.damaged_keys,
     }))
 }

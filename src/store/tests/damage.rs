@@ -1,6 +1,7 @@
 //! Damage is `EIO` that names the key, never wrong bytes, and costs that key alone.
 
 use super::*;
+use crate::medium::Medium;
 use crate::store::{EntryId, Error, Update};
 
 /// The places of a pattern in the segments: paths and offsets.
@@ -256,4 +257,37 @@ fn an_unreadable_record_costs_no_key_that_was_merged() {
     assert_eq!(store.get("victim").unwrap(), None);
     assert_eq!(store.get("l").unwrap().unwrap(), marked("a value that was merged", 200));
     assert_eq!(store.recovery_report().damaged_keys, Vec::<String>::new());
+}
+
+/// A strict start refuses damage, names the keys, and changes nothing; a torn tail it takes.
+#[test]
+fn a_strict_start_refuses_damage_and_changes_nothing() {
+    let strict = || Options { strict: true, ..options() };
+    let (disk, store) = fresh();
+    store.put("dir/k", "the first value").unwrap();
+    store.put("dir/k", marked("a value that goes bad", 200)).unwrap();
+    store.put("other", "1").unwrap();
+    drop(store);
+    drop(Store::open_on(Arc::new(disk.clone()), strict()).unwrap());
+    let disk = spoiled(&disk, b"a value that goes bad", 0);
+    let before: Vec<_> = disk.paths().into_iter().map(|path| disk.file(&path)).collect();
+    let operations = disk.operations();
+    let error = Store::open_on(Arc::new(disk.clone()), strict()).unwrap_err();
+    assert!(matches!(&error, Error::Strict(refusal) if refusal.0.damaged_keys == ["dir/k"]), "{error}");
+    assert!(error.to_string().contains("dir/k") && error.to_string().contains("caskfs verify"), "{error}");
+    assert_eq!(error.errno(), libc::EIO);
+    assert_eq!(disk.operations(), operations);
+    assert!(before == disk.paths().into_iter().map(|path| disk.file(&path)).collect::<Vec<_>>());
+    assert_eq!(reopen(&disk).get("other").unwrap().unwrap(), b"1", "others are not so strict");
+
+    let (disk, store) = fresh();
+    store.put("k", "acknowledged").unwrap();
+    drop(store);
+    // Bytes of a transaction that was never whole.
+    let path = disk.paths().into_iter().find(|path| path.ends_with("1.log")).unwrap();
+    let file = disk.open(&path, true).unwrap();
+    file.write_all_at(&[0x55; 100], file.len().unwrap()).unwrap();
+    let store = Store::open_on(Arc::new(disk), strict()).unwrap();
+    assert_eq!(store.recovery_report().torn.len(), 1);
+    assert_eq!(store.get("k").unwrap().unwrap(), b"acknowledged");
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::damage::{find, marked};
 use super::{fresh, options, reopen};
 use crate::log::Defect;
-use crate::medium::{File, Medium, SimDisk};
+use crate::medium::{Medium, SimDisk};
 use crate::store::{Options, Progress, Store, VerifyReport};
 
 fn verify(store: &Store) -> VerifyReport {
