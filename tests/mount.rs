@@ -20,6 +20,8 @@ mod crashes;
 mod directories;
 #[path = "mount/files.rs"]
 mod files;
+#[path = "mount/frozen.rs"]
+mod frozen;
 #[path = "mount/git.rs"]
 mod git;
 #[path = "mount/lifecycle.rs"]

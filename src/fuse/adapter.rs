@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
@@ -19,13 +19,13 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::answer::made;
 use super::attributes::{
     FOREVER, GENERATION, caller, kind_from_mode, lifetime, maker, nothing, open_flags, permissions, rename_mode,
     set_time, wire, xattr_mode,
 };
-use super::guard::Guard;
 use super::reply::{Operation, Refuse, errno};
-use super::supervisor::Event;
+use super::service::Service;
 use super::{capabilities, directory, groups};
 use crate::fs::{AccessTimes, AclKind, CopyEnd, SetAttributes, Tree, lasts};
 use crate::store::EntryId;
@@ -35,17 +35,16 @@ const NAME_MAX: u32 = 255;
 
 /// Serves one mount.
 pub(super) struct Adapter {
-    pub(super) tree: Tree,
-    pub(super) guard: Guard,
+    pub(super) service: Arc<Service>,
     /// Whether the kernel goes by access control lists. If not, none may be stored: a mode that is in step with one
     /// allows more by itself.
     pub(super) acls: bool,
 }
 
 impl Adapter {
-    /// An adapter that serves `tree` and reports its own faults to `events`.
-    pub(super) fn new(tree: Tree, events: Sender<Event>) -> Adapter {
-        Adapter { tree, guard: Guard::new(events), acls: false }
+    /// An adapter to what is served.
+    pub(super) fn new(service: Arc<Service>) -> Adapter {
+        Adapter { service, acls: false }
     }
 }
 
@@ -67,13 +66,14 @@ fn open_answer(id: EntryId, flags: crate::fs::OpenFlags, times: AccessTimes) -> 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         capabilities::negotiate(config);
-        self.acls = self.tree.has_acls() && capabilities::ask_for_acls(config);
+        self.acls = self.service.tree.has_acls() && capabilities::ask_for_acls(config);
         Ok(())
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let work = |fs: &Tree| fs.lookup(parent.0, name.as_bytes());
-        self.answer("lookup", parent, reply, work, |reply, found| {
+        let name = name.as_bytes().to_vec();
+        let work = move |fs: &Tree| fs.lookup(parent.0, &name);
+        self.answer_apart("lookup", parent, reply, work, move |reply, found| {
             let attributes = found.map_or_else(nothing, |stat| wire(&stat));
             reply.entry_with_ttls(&lifetime(attributes.ino.0), &lifetime(parent.0), &attributes, GENERATION);
         });
@@ -81,12 +81,12 @@ impl fuser::Filesystem for Adapter {
 
     // BATCH_FORGET is handed over one by one by fuser.
     fn forget(&self, _request: &Request, id: INodeNo, count: u64) {
-        self.guard.run("forget", (), |()| self.tree.forget(id.0, count));
+        self.service.guard.run("forget", (), |()| self.service.tree.forget(id.0, count));
     }
 
     fn getattr(&self, _request: &Request, id: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        let work = |fs: &Tree| fs.getattr(id.0);
-        self.answer("getattr", id, reply, work, |reply, stat| reply.attr(&lifetime(stat.id), &wire(&stat)));
+        let work = move |fs: &Tree| fs.getattr(id.0);
+        self.answer_apart("getattr", id, reply, work, |reply, stat| reply.attr(&lifetime(stat.id), &wire(&stat)));
     }
 
     fn setattr(
@@ -120,7 +120,7 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn readlink(&self, _request: &Request, id: INodeNo, reply: ReplyData) {
-        self.answer("readlink", id, reply, |fs| fs.readlink(id.0), |reply, target| reply.data(&target));
+        self.answer_apart("readlink", id, reply, move |fs| fs.readlink(id.0), |reply, target| reply.data(&target));
     }
 
     fn mknod(
@@ -140,9 +140,9 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        self.answer_entry("mkdir", parent, reply, |fs| {
-            fs.mkdir(&maker(request, umask), parent.0, name.as_bytes(), permissions(mode))
-        });
+        let (maker, name) = (maker(request, umask), name.as_bytes().to_vec());
+        let work = move |fs: &Tree| fs.mkdir(&maker, parent.0, &name, permissions(mode));
+        self.answer_durable_apart("mkdir", parent, reply, work, move |reply, stat| made(reply, parent, &stat));
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -150,7 +150,9 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.answer_done("rmdir", parent, reply, |fs| fs.rmdir(parent.0, name.as_bytes()));
+        let name = name.as_bytes().to_vec();
+        let work = move |fs: &Tree| fs.rmdir(parent.0, &name).map(|sequence| ((), sequence));
+        self.answer_durable_apart("rmdir", parent, reply, work, |reply, ()| reply.ok());
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
@@ -190,7 +192,7 @@ impl fuser::Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let (flags, times) = (open_flags(flags), self.tree.access_times());
+        let (flags, times) = (open_flags(flags), self.service.tree.access_times());
         let maker = maker(request, umask);
         let work = |fs: &Tree| fs.create(&maker, parent.0, name.as_bytes(), permissions(mode), flags);
         self.answer("create", parent, reply, work, |reply, (stat, handle)| {
@@ -199,9 +201,9 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn open(&self, _request: &Request, id: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let (flags, times) = (open_flags(flags.0), self.tree.access_times());
-        let work = |fs: &Tree| fs.open(id.0, flags);
-        self.answer("open", id, reply, work, |reply, handle| {
+        let (flags, times) = (open_flags(flags.0), self.service.tree.access_times());
+        let work = move |fs: &Tree| fs.open(id.0, flags);
+        self.answer_apart("open", id, reply, work, move |reply, handle| {
             reply.opened(FileHandle(handle), open_answer(id.0, flags, times))
         });
     }
@@ -217,8 +219,8 @@ impl fuser::Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let work = |fs: &Tree| fs.read(id.0, handle.0, offset, size as usize);
-        self.answer("read", id, reply, work, |reply, data| reply.data(&data));
+        let work = move |fs: &Tree| fs.read(id.0, handle.0, offset, size as usize);
+        self.answer_apart("read", id, reply, work, |reply, data| reply.data(&data));
     }
 
     fn write(
@@ -254,8 +256,8 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         // Nobody waits for this answer, so that an error can only be logged, whatever it is.
-        self.guard.run("release", reply, |reply| {
-            if let Err(error) = self.tree.release(id.0, handle.0) {
+        self.service.guard.run("release", reply, |reply| {
+            if let Err(error) = self.service.tree.release(id.0, handle.0) {
                 log::error!("inode {id} was closed, and what was not yet written of it is lost: {error}");
             }
             reply.ok();
@@ -266,19 +268,22 @@ impl fuser::Filesystem for Adapter {
         self.answer_done("fsync", id, reply, |fs| fs.fsync(id.0));
     }
 
-    fn opendir(&self, _request: &Request, _id: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, _request: &Request, id: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         // The kernel keeps the listing and drops it at any change that it makes itself.
-        let flags = match self.tree.access_times() {
+        let flags = match self.service.tree.access_times() {
             AccessTimes::Strict => FopenFlags::empty(),
+            _ if !lasts(id.0) => FopenFlags::empty(),
             _ => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
         };
         reply.opened(FileHandle(0), flags);
     }
 
     fn readdir(&self, _request: &Request, id: INodeNo, _handle: FileHandle, cookie: u64, reply: ReplyDirectory) {
-        self.guard.run("readdir", reply, |mut reply| match directory::list(&self.tree, id.0, cookie, &mut reply) {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.refuse(errno(Operation { name: "readdir", id: id.0 }, &error)),
+        self.service.run("readdir", id, reply, move |tree, mut reply| {
+            match directory::list(tree, id.0, cookie, &mut reply) {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.refuse(errno(Operation { name: "readdir", id: id.0 }, &error)),
+            }
         });
     }
 
@@ -290,8 +295,8 @@ impl fuser::Filesystem for Adapter {
         cookie: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        self.guard.run("readdirplus", reply, |mut reply| {
-            match directory::list_with_attributes(&self.tree, id.0, cookie, &mut reply) {
+        self.service.run("readdirplus", id, reply, move |tree, mut reply| {
+            match directory::list_with_attributes(tree, id.0, cookie, &mut reply) {
                 Ok(()) => reply.ok(),
                 Err(error) => reply.refuse(errno(Operation { name: "readdirplus", id: id.0 }, &error)),
             }
@@ -328,11 +333,12 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn getxattr(&self, _request: &Request, id: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        self.answer_bytes("getxattr", id, size, reply, |fs| fs.getxattr(id.0, name.as_bytes()));
+        let name = name.as_bytes().to_vec();
+        self.answer_bytes("getxattr", id, size, reply, move |fs| fs.getxattr(id.0, &name));
     }
 
     fn listxattr(&self, _request: &Request, id: INodeNo, size: u32, reply: ReplyXattr) {
-        self.answer_bytes("listxattr", id, size, reply, |fs| fs.listxattr(id.0));
+        self.answer_bytes("listxattr", id, size, reply, move |fs| fs.listxattr(id.0));
     }
 
     fn removexattr(&self, _request: &Request, id: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -355,8 +361,8 @@ impl fuser::Filesystem for Adapter {
 
     fn lseek(&self, _request: &Request, id: INodeNo, _handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
         let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
-        let work = |fs: &Tree| fs.lseek(id.0, offset, whence);
-        self.answer("lseek", id, reply, work, |reply, position| match i64::try_from(position) {
+        let work = move |fs: &Tree| fs.lseek(id.0, offset, whence);
+        self.answer_apart("lseek", id, reply, work, |reply, position| match i64::try_from(position) {
             Ok(position) => reply.offset(position),
             Err(_) => reply.error(Errno::EOVERFLOW),
         });

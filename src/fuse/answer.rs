@@ -3,7 +3,7 @@
 use fuser::{Errno, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr};
 
 use super::adapter::Adapter;
-use super::attributes::{FOREVER, GENERATION, wire};
+use super::attributes::{GENERATION, lifetime, wire};
 use super::reply::{Operation, Refuse, errno, when_durable};
 use crate::fs::{Error, Sequence, Tree};
 use crate::store::Stat;
@@ -21,7 +21,7 @@ impl Adapter {
         work: impl FnOnce(&Tree) -> Result<T, Error>,
         accept: impl FnOnce(R, T),
     ) {
-        self.guard.run(name, reply, |reply| match work(&self.tree) {
+        self.service.guard.run(name, reply, |reply| match work(&self.service.tree) {
             Ok(value) => accept(reply, value),
             Err(error) => reply.refuse(errno(Operation { name, id: id.0 }, &error)),
         });
@@ -36,13 +36,36 @@ impl Adapter {
         work: impl FnOnce(&Tree) -> Change<T>,
         accept: impl FnOnce(R, T) + Send + 'static,
     ) {
-        let operation = Operation { name, id: id.0 };
-        self.guard.run(name, reply, |reply| match work(&self.tree) {
-            Ok((value, sequence)) => {
-                when_durable(&self.tree, operation, sequence, reply, move |reply| accept(reply, value));
-            }
-            Err(error) => reply.refuse(errno(operation, &error)),
+        let (operation, tree) = (Operation { name, id: id.0 }, &self.service.tree);
+        self.service.guard.run(name, reply, |reply| settle(tree, operation, work(tree), reply, accept));
+    }
+
+    /// [`answer`](Self::answer) for what may be asked of a snapshot, which may have to be opened.
+    pub(super) fn answer_apart<R: Refuse + Send + 'static, T>(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: R,
+        work: impl FnOnce(&Tree) -> Result<T, Error> + Send + 'static,
+        accept: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        self.service.run(name, id, reply, move |tree, reply| match work(tree) {
+            Ok(value) => accept(reply, value),
+            Err(error) => reply.refuse(errno(Operation { name, id: id.0 }, &error)),
         });
+    }
+
+    /// [`answer_durable`](Self::answer_durable) for what may make or remove a snapshot.
+    pub(super) fn answer_durable_apart<R: Refuse + Send + 'static, T: Send + 'static>(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: R,
+        work: impl FnOnce(&Tree) -> Change<T> + Send + 'static,
+        accept: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        let operation = Operation { name, id: id.0 };
+        self.service.run(name, id, reply, move |tree, reply| settle(tree, operation, work(tree), reply, accept));
     }
 
     /// [`answer_durable`](Self::answer_durable) for what makes a new name.
@@ -53,7 +76,7 @@ impl Adapter {
         reply: ReplyEntry,
         work: impl FnOnce(&Tree) -> Change<Stat>,
     ) {
-        self.answer_durable(name, id, reply, work, |reply, stat| reply.entry(&FOREVER, &wire(&stat), GENERATION));
+        self.answer_durable(name, id, reply, work, move |reply, stat| made(reply, id, &stat));
     }
 
     /// [`answer_durable`](Self::answer_durable) for what has nothing to tell.
@@ -76,12 +99,31 @@ impl Adapter {
         id: INodeNo,
         size: u32,
         reply: ReplyXattr,
-        work: impl FnOnce(&Tree) -> Result<Vec<u8>, Error>,
+        work: impl FnOnce(&Tree) -> Result<Vec<u8>, Error> + Send + 'static,
     ) {
-        self.answer(name, id, reply, work, |reply, bytes| match u32::try_from(bytes.len()) {
+        self.answer_apart(name, id, reply, work, move |reply, bytes| match u32::try_from(bytes.len()) {
             Ok(length) if size == 0 => reply.size(length),
             Ok(length) if length <= size => reply.data(&bytes),
             _ => reply.error(Errno::ERANGE),
         });
+    }
+}
+
+/// Answers with a new entry in the directory `parent`.
+pub(super) fn made(reply: ReplyEntry, parent: INodeNo, stat: &Stat) {
+    reply.entry(&lifetime(parent.0).min(lifetime(stat.id)), &wire(stat), GENERATION);
+}
+
+/// Answers with the outcome of a change once that is durable.
+fn settle<R: Refuse + Send + 'static, T: Send + 'static>(
+    tree: &Tree,
+    operation: Operation,
+    outcome: Change<T>,
+    reply: R,
+    accept: impl FnOnce(R, T) + Send + 'static,
+) {
+    match outcome {
+        Ok((value, sequence)) => when_durable(tree, operation, sequence, reply, move |reply| accept(reply, value)),
+        Err(error) => reply.refuse(errno(operation, &error)),
     }
 }

@@ -28,9 +28,12 @@ pub(super) fn list_with_attributes(
     reply: &mut ReplyDirectoryPlus,
 ) -> Result<(), Error> {
     let mut handed_out = Vec::new();
+    // What is shown of a name is no surer than that it is there.
+    let directory = lifetime(id);
     tree.readdir(id, cookie, &mut |entry, stat| {
         let name = OsStr::from_bytes(&entry.name);
-        let full = reply.add(INodeNo(entry.id), entry.cookie, name, &lifetime(entry.id), &wire(stat), GENERATION);
+        let kept = directory.min(lifetime(entry.id));
+        let full = reply.add(INodeNo(entry.id), entry.cookie, name, &kept, &wire(stat), GENERATION);
         if !full && !is_dot(entry) {
             handed_out.push(entry.id);
         }

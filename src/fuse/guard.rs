@@ -44,6 +44,11 @@ impl Guard {
     /// Runs `handler`, which answers through `reply`. If it panics the reply, dropped in the unwinding, answers `EIO`.
     pub(super) fn run<R: Refuse>(&self, operation: &'static str, reply: R, handler: impl FnOnce(R)) {
         self.watch_thread();
+        self.run_apart(operation, reply, handler);
+    }
+
+    /// The same on a thread that is no event loop: its end is nothing to tell.
+    pub(super) fn run_apart<R: Refuse>(&self, operation: &'static str, reply: R, handler: impl FnOnce(R)) {
         if self.panicked.load(Ordering::Acquire) {
             return reply.refuse(Errno::EIO);
         }

@@ -30,6 +30,7 @@ mod readahead;
 mod received_fd;
 mod repetition;
 mod reply;
+mod service;
 mod session;
 mod supervisor;
 #[cfg(test)]

@@ -18,12 +18,16 @@ use super::mount_options::MountOptions;
 use super::mountpoint::Mountpoint;
 use super::placement::Placement;
 use super::probe::Probe;
+use super::service::Service;
 use super::supervisor::{Ended, Ending, Event, Unmounter};
 use super::{Error, Invalidator, fusermount, kernel_mount, readahead};
 use crate::fs::{Filesystem, Tree};
 
 /// Event-loop threads if none are asked for.
 const DEFAULT_THREADS: usize = 2;
+
+/// How often snapshots are closed that nobody has used since the last time.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// How long a mount gets to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -123,7 +127,8 @@ fn serve(
     options: &MountOptions,
 ) -> Result<Mount, Error> {
     let (sender, events) = mpsc::channel();
-    let adapter = Adapter::new(Tree::new(filesystem), sender.clone());
+    let service = Service::new(Tree::new(filesystem), sender.clone());
+    let adapter = Adapter::new(Arc::clone(&service));
     // The kernel has checked who may enter. fuser's own check by owner would deny a FLUSH to a process that got an open
     // file from another user's.
     let acl = SessionACL::All;
@@ -132,7 +137,7 @@ fn serve(
     let session = Session::from_fd(adapter, connection, acl, config).map_err(|source| Error::Handshake { source })?;
     let invalidator = Invalidator::new(session.notifier());
     let ending = Ending::new(mountpoint.clone());
-    start(session, sender, events, ending.clone()).map_err(|source| Error::Handshake { source })?;
+    start(session, sender, events, &service, ending.clone()).map_err(|source| Error::Handshake { source })?;
     Ok(Mount { ending, invalidator })
 }
 
@@ -140,8 +145,20 @@ fn start(
     session: Session<Adapter>,
     sender: Sender<Event>,
     events: Receiver<Event>,
+    service: &Arc<Service>,
     ending: Arc<Ending>,
 ) -> std::io::Result<()> {
+    let mount = Arc::clone(&ending);
+    // Whoever opens the store when the mount has ended must not find it held by this thread.
+    let service = Arc::downgrade(service);
+    let close_idle = move || {
+        while !mount.wait_for(IDLE) {
+            if let Some(service) = service.upgrade() {
+                service.tree.close_idle();
+            }
+        }
+    };
+    thread::Builder::new().name("caskfs-idle".into()).spawn(close_idle)?;
     thread::Builder::new().name("caskfs-supervisor".into()).spawn(move || ending.supervise(&events))?;
     thread::Builder::new().name("caskfs-session".into()).spawn(move || {
         let result = session.run();

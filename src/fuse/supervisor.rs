@@ -74,7 +74,7 @@ impl Ending {
     }
 
     /// Waits for `patience` at most; whether it has ended.
-    fn wait_for(&self, patience: Duration) -> bool {
+    pub(super) fn wait_for(&self, patience: Duration) -> bool {
         let mut ended = self.ended.lock();
         self.changed.wait_while_for(&mut ended, |ended| ended.is_none(), patience);
         ended.is_some()

@@ -64,8 +64,9 @@ fn nobody_changes_it() {
     sandbox.sh("mkdir directory; echo v > key");
     refused("mkdir .caskfs", "File exists");
     refused("mkdir .snapshots", "File exists");
-    refused("echo v > .snapshots", "File exists");
-    refused("ln -s key .snapshots", "File exists");
+    refused("echo v > .snapshots", "Is a directory");
+    refused("ln -s key .snapshots", "Operation not permitted");
+    refused("ln -sT key .snapshots", "File exists");
     refused("rmdir .caskfs", "Operation not permitted");
     refused("rm -r .caskfs", "Operation not permitted");
     refused("mv .caskfs other", "Operation not permitted");

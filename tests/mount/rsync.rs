@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::sandbox::{Sandbox, require};
 use crate::tree;
 
-fn rsync(options: &[&str], from: &Path, to: &Path) -> String {
+pub(crate) fn rsync(options: &[&str], from: &Path, to: &Path) -> String {
     require("rsync");
     let mut command = Command::new("rsync");
     command.args(["-aHAX", "--numeric-ids"]).args(options).arg(from.join("")).arg(to.join(""));
@@ -18,7 +18,7 @@ fn rsync(options: &[&str], from: &Path, to: &Path) -> String {
 
 /// Contents, and all else that rsync carries over, with times to the nanosecond; and nothing is there beyond that.
 #[track_caller]
-fn assert_same(from: &Path, to: &Path) {
+pub(crate) fn assert_same(from: &Path, to: &Path) {
     assert_eq!(rsync(&["-nci", "--delete"], from, to), "");
     assert_eq!(rsync(&["-nci", "--delete", "--modify-window=-1"], from, to), "");
 }

@@ -1,7 +1,7 @@
-//! What changes something: only ever in the store's own tree.
+//! What changes something: only ever in the store's own tree, but for which snapshots there are.
 
 use super::Tree;
-use super::place::Place;
+use super::place::{Node, Place};
 use crate::fs::{AclKind, Caller, CopyEnd, HandleId, OpenFlags, RenameMode, Sequence, SetAttributes, XattrMode};
 use crate::store::{EntryId, Error, Kind, Stat};
 
@@ -31,12 +31,18 @@ impl Tree {
         self.live.mknod(caller, self.vacant(parent, name)?, name, kind, mode, rdev)
     }
 
-    /// See [`Filesystem::mkdir`](super::Filesystem::mkdir).
+    /// See [`Filesystem::mkdir`](super::Filesystem::mkdir). In `.snapshots` it takes a snapshot.
     ///
     /// # Errors
     /// As there.
     pub fn mkdir(&self, caller: &Caller, parent: EntryId, name: &[u8], mode: u16) -> Made {
-        self.live.mkdir(caller, self.vacant(parent, name)?, name, mode)
+        match Place::of(parent)? {
+            // It is durable when this returns.
+            Place::Own(Node::Snapshots) => {
+                self.snapshots.make(name, &self.own.stat(Node::Snapshots)?).map(|stat| (stat, None))
+            }
+            _ => self.live.mkdir(caller, self.vacant(parent, name)?, name, mode),
+        }
     }
 
     /// See [`Filesystem::symlink`](super::Filesystem::symlink).
@@ -78,12 +84,15 @@ impl Tree {
         self.live.unlink(self.removable(parent, name)?, name)
     }
 
-    /// See [`Filesystem::rmdir`](super::Filesystem::rmdir).
+    /// See [`Filesystem::rmdir`](super::Filesystem::rmdir). In `.snapshots` it removes a snapshot.
     ///
     /// # Errors
     /// As there.
     pub fn rmdir(&self, parent: EntryId, name: &[u8]) -> Result<Option<Sequence>, Error> {
-        self.live.rmdir(self.removable(parent, name)?, name)
+        match Place::of(parent)? {
+            Place::Own(Node::Snapshots) => self.snapshots.remove(name).map(|()| None),
+            _ => self.live.rmdir(self.removable(parent, name)?, name),
+        }
     }
 
     /// See [`Filesystem::rename`](super::Filesystem::rename).
@@ -141,7 +150,7 @@ impl Tree {
         let to = CopyEnd { id: self.writable(to.id)?, ..to };
         match Place::of(from.id)? {
             Place::Live(id) => self.live.copy_file_range(caller, CopyEnd { id, ..from }, to, length),
-            Place::Own(_) => Err(Error::NotSupported("copying from here within the daemon")),
+            Place::Own(_) | Place::Frozen(..) => Err(Error::NotSupported("copying from here within the daemon")),
         }
     }
 

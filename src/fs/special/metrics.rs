@@ -24,6 +24,9 @@ pub(super) fn text(filesystem: &Filesystem) -> Result<String, Error> {
     page.gauge("caskfs_log_bytes", "Bytes in the segments.", info.log_bytes);
     page.gauge("caskfs_live_bytes", "Bytes in the segments that a merge would have to copy.", info.live_bytes);
     page.gauge("caskfs_dead_bytes", "Bytes in the segments that a merge gives back.", statistics.dead_bytes());
+    page.gauge("caskfs_snapshots", "Snapshots that there are.", info.snapshots);
+    let alone = info.snapshot_bytes;
+    page.gauge("caskfs_snapshot_bytes", "Bytes on the disk that only snapshots keep there.", alone);
     page.gauge("caskfs_disk_free_bytes", "Bytes that are free on the disk of the store.", info.space.available);
     page.gauge("caskfs_written_sequence", "The highest sequence number given out.", info.written);
     page.gauge("caskfs_durable_sequence", "The highest sequence number known to be on the disk.", info.durable);
@@ -42,6 +45,7 @@ pub(super) fn text(filesystem: &Filesystem) -> Result<String, Error> {
 
     page.gauge("caskfs_dirty_bytes", "Bytes in memory that open files hold and that are not committed.", dirty);
     page.gauge("caskfs_open_files", "Open files.", open);
+    page.gauge("caskfs_keydir_bytes", "Bytes of memory that the keydir takes, about.", info.keydir_bytes);
     if let Some(resident) = statistics.resident_bytes {
         page.gauge("caskfs_resident_memory_bytes", "Bytes of memory that the process has in use.", resident);
     }

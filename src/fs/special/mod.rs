@@ -1,15 +1,16 @@
 //! What a mount shows: the store's own tree, and at its root, reachable by name but not listed, what the mount adds.
 //!
 //! ```text
-//! /.caskfs/       stats, recovery, contract, version: text that is made when it is looked at
+//! /.caskfs/           stats, recovery, contract, version: text that is made when it is looked at
+//! /.snapshots/NAME/   the tree as it was when the snapshot was taken
 //! ```
 //!
 //! Not listed, so that what walks the tree (rsync, find, rm -r) does not meet it.
 //!
 //! Invariants:
 //! - Every inode number says by itself what it belongs to ([`place`]).
-//! - Nothing here can be made, changed or removed through the mount, and the names of the root are taken. The store
-//!   refuses them too; one that an older store holds is hidden in the mount, and the API still reaches it.
+//! - Nothing here can be changed through the mount, but that a snapshot is taken by mkdir and removed by rmdir. The names in
+//!   the root are taken. The store refuses them too; one that an older store holds is hidden in the mount, and the API still reaches it.
 //! - Nothing is locked while a text is made but what [`Store::statistics`](crate::store::Store::statistics) takes.
 
 mod changing;
@@ -18,26 +19,29 @@ mod own_files;
 mod place;
 mod reading;
 mod report;
+mod snapshots;
 
 use std::sync::Arc;
 
 use super::{AccessTimes, Filesystem, Sequence};
 use crate::store::{Callback, EntryId, Error, RESERVED, ROOT};
 use own_files::OwnFiles;
-use place::Place;
 pub use place::lasts;
+use place::{Node, Place};
+use snapshots::Snapshots;
 
 /// A filesystem as a mount shows it. Each operation is that of [`Filesystem`] with the same name.
 #[derive(Debug)]
 pub struct Tree {
     live: Arc<Filesystem>,
     own: OwnFiles,
+    snapshots: Snapshots,
 }
 
 impl Tree {
     /// The tree of a filesystem.
     pub fn new(live: Arc<Filesystem>) -> Tree {
-        Tree { own: OwnFiles::new(Arc::clone(&live)), live }
+        Tree { own: OwnFiles::new(Arc::clone(&live)), snapshots: Snapshots::new(Arc::clone(&live)), live }
     }
 
     /// See [`Filesystem::access_times`].
@@ -55,11 +59,28 @@ impl Tree {
         self.live.when_durable(sequence, done);
     }
 
+    /// Whether an operation on this entry may take long, because a snapshot has to be opened for it: about as long as a
+    /// start of the store took.
+    pub fn takes_long(&self, id: EntryId) -> bool {
+        match Place::of(id) {
+            Ok(Place::Own(Node::Snapshots)) => true,
+            Ok(Place::Frozen(number, _)) => !self.snapshots.is_open(number),
+            _ => false,
+        }
+    }
+
+    /// Closes snapshots of which nothing was used since the last call and no file is open. They are opened again when they
+    /// are wanted.
+    pub fn close_idle(&self) {
+        self.snapshots.close_idle();
+    }
+
     /// The entry of the store's own tree, to be changed.
     fn writable(&self, id: EntryId) -> Result<EntryId, Error> {
         match Place::of(id)? {
             Place::Live(id) => Ok(id),
             Place::Own(_) => Err(READ_ONLY),
+            Place::Frozen(..) => Err(Error::ReadOnly),
         }
     }
 

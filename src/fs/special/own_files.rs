@@ -71,6 +71,9 @@ impl OwnFiles {
         let root = self.filesystem.getattr(ROOT)?.attributes;
         let (kind, mode, size, links) = match node {
             Node::Directory => (Kind::Directory, 0o555, 4096, 2),
+            // Its owner may make and remove snapshots. How many directories are in it takes a look at the disk: 1 says
+            // that nobody knows.
+            Node::Snapshots => (Kind::Directory, 0o755, 4096, 1),
             Node::File(Text::Recovery) => (Kind::File, 0o400, self.text(Text::Recovery)?.len(), 1),
             Node::File(text) => (Kind::File, 0o444, self.text(text)?.len(), 1),
         };

@@ -10,12 +10,21 @@ const SHIFT: u32 = 48;
 /// The tree of the mount's own files.
 const OWN: u64 = 1;
 
+/// The trees of snapshots, in the order in which they were first seen.
+pub(super) const FIRST_SNAPSHOT: u64 = 2;
+pub(super) const LAST_SNAPSHOT: u64 = 0xffff;
+
+/// The number of `.snapshots` among the mount's own files.
+const SNAPSHOTS: u64 = 0xffff;
+
 /// An entry of the mount's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Node {
     /// `.caskfs`
     Directory,
-    /// A file in it.
+    /// `.snapshots`
+    Snapshots,
+    /// A file in `.caskfs`.
     File(Text),
 }
 
@@ -39,6 +48,8 @@ pub(super) enum Place {
     Live(EntryId),
     /// The mount's own files.
     Own(Node),
+    /// The entry of this id in the snapshot of this number.
+    Frozen(u64, EntryId),
 }
 
 impl Place {
@@ -48,13 +59,19 @@ impl Place {
         match (id >> SHIFT, id & ((1 << SHIFT) - 1)) {
             (0, id) => Ok(Place::Live(id)),
             (OWN, 0) => Ok(Place::Own(Node::Directory)),
+            (OWN, SNAPSHOTS) => Ok(Place::Own(Node::Snapshots)),
             (OWN, number) => {
                 let text = TEXTS.iter().zip(1..).find(|(_, own)| *own == number);
                 text.map(|((_, text), _)| Place::Own(Node::File(*text))).ok_or(Error::Stale)
             }
-            _ => Err(Error::Stale),
+            (snapshot, id) => Ok(Place::Frozen(snapshot, id)),
         }
     }
+}
+
+/// The inode number of an entry of a tree.
+pub(super) fn outer(tree: u64, id: EntryId) -> EntryId {
+    (tree << SHIFT) | id
 }
 
 impl Node {
@@ -62,9 +79,10 @@ impl Node {
     pub(super) fn id(self) -> EntryId {
         let number = match self {
             Node::Directory => 0,
+            Node::Snapshots => SNAPSHOTS,
             Node::File(text) => TEXTS.iter().zip(1..).find(|((_, each), _)| *each == text).map_or(0, |(_, own)| own),
         };
-        (OWN << SHIFT) | number
+        outer(OWN, number)
     }
 }
 
@@ -81,15 +99,17 @@ mod tests {
     #[test]
     fn every_place_has_a_number_of_its_own() {
         assert_eq!(Place::of(1).ok(), Some(Place::Live(1)));
-        let nodes = TEXTS.iter().map(|(_, text)| Node::File(*text)).chain([Node::Directory]);
+        assert_eq!(Place::of(outer(7, 1)).ok(), Some(Place::Frozen(7, 1)));
+        assert_eq!(Place::of(u64::MAX).ok(), Some(Place::Frozen(LAST_SNAPSHOT, (1 << 48) - 1)));
+        let nodes = TEXTS.iter().map(|(_, text)| Node::File(*text)).chain([Node::Directory, Node::Snapshots]);
         let mut ids: Vec<u64> = nodes.clone().map(Node::id).collect();
         for (node, id) in nodes.zip(&ids) {
             assert_eq!(Place::of(*id).ok(), Some(Place::Own(node)));
             assert!(!lasts(*id) && lasts(*id & 0xffff));
         }
         ids.dedup();
-        assert_eq!(ids.len(), 5);
-        for stray in [(1 << 48) | 5, u64::MAX, 2 << 48] {
+        assert_eq!(ids.len(), 6);
+        for stray in [(1 << 48) | 5, (1 << 48) | 0xfffe] {
             assert!(matches!(Place::of(stray), Err(Error::Stale)), "{stray:x}");
         }
     }

@@ -2,6 +2,7 @@
 
 use super::own_files::{NAME, OwnFiles};
 use super::place::{Node, Place};
+use super::snapshots::{self, inside, shown};
 use super::{READ_ONLY, Tree, is_reserved};
 use crate::fs::{DirectoryEntry, FilesystemStat, HandleId, OpenFlags, Sequence};
 use crate::store::{EntryId, Error, ROOT, Stat};
@@ -13,11 +14,20 @@ impl Tree {
     /// As there; likewise below.
     pub fn lookup(&self, parent: EntryId, name: &[u8]) -> Result<Option<Stat>, Error> {
         match Place::of(parent)? {
+            Place::Live(ROOT) if name == snapshots::NAME => self.own.stat(Node::Snapshots).map(Some),
             Place::Live(ROOT) if name == NAME => self.own.stat(Node::Directory).map(Some),
-            Place::Live(parent) if is_reserved(parent, name) => Ok(None),
             Place::Live(parent) => self.live.lookup(parent, name),
             Place::Own(Node::Directory) => OwnFiles::find(name).map(|node| self.own.stat(node)).transpose(),
+            Place::Own(Node::Snapshots) => self.snapshots.find(name),
             Place::Own(Node::File(_)) => Err(Error::NotADirectory),
+            Place::Frozen(number, ROOT) if is_reserved(ROOT, name) => self.snapshots.tree(number).map(|_| None),
+            Place::Frozen(number, parent) => {
+                let tree = self.snapshots.tree(number)?;
+                let Some(stat) = tree.lookup(parent, name)? else { return Ok(None) };
+                // Nothing of it can go while it is known.
+                tree.forget(stat.id, 1);
+                shown(number, stat).map(Some)
+            }
         }
     }
 
@@ -43,6 +53,8 @@ impl Tree {
         match Place::of(id)? {
             Place::Live(id) => self.live.getattr(id),
             Place::Own(node) => self.own.stat(node),
+            Place::Frozen(number, ROOT) => self.snapshots.root_of(number),
+            Place::Frozen(number, id) => shown(number, self.snapshots.tree(number)?.getattr(id)?),
         }
     }
 
@@ -54,6 +66,7 @@ impl Tree {
         match Place::of(id)? {
             Place::Live(id) => self.live.readlink(id),
             Place::Own(_) => Err(Error::Invalid("not a symbolic link")),
+            Place::Frozen(number, id) => self.snapshots.tree(number)?.readlink(id),
         }
     }
 
@@ -66,6 +79,7 @@ impl Tree {
             Place::Live(id) => self.live.open(id, flags),
             Place::Own(_) if flags.write => Err(READ_ONLY),
             Place::Own(node) => self.own.open(node),
+            Place::Frozen(number, id) => self.snapshots.open_file(number, id, flags),
         }
     }
 
@@ -82,6 +96,7 @@ impl Tree {
                 let end = start.saturating_add(size).min(text.len());
                 Ok(text.get(start..end).unwrap_or_default().to_vec())
             }
+            Place::Frozen(number, id) => self.snapshots.tree(number)?.read(id, offset, size),
         }
     }
 
@@ -98,6 +113,7 @@ impl Tree {
                 (_, libc::SEEK_DATA) => Ok(offset),
                 (size, _) => Ok(size),
             },
+            Place::Frozen(number, id) => self.snapshots.tree(number)?.lseek(id, offset, whence),
         }
     }
 
@@ -108,7 +124,7 @@ impl Tree {
     pub fn flush(&self, id: EntryId, handle: HandleId) -> Result<Option<Sequence>, Error> {
         match Place::of(id)? {
             Place::Live(id) => self.live.flush(id, handle),
-            Place::Own(_) => Ok(None),
+            Place::Own(_) | Place::Frozen(..) => Ok(None),
         }
     }
 
@@ -119,6 +135,7 @@ impl Tree {
     pub fn release(&self, id: EntryId, handle: HandleId) -> Result<(), Error> {
         match Place::of(id)? {
             Place::Live(id) => return self.live.release(id, handle),
+            Place::Frozen(number, id) => return self.snapshots.tree(number)?.release(id, handle),
             Place::Own(_) => self.own.close(handle),
         }
         Ok(())
@@ -131,7 +148,7 @@ impl Tree {
     pub fn fsync(&self, id: EntryId) -> Result<Option<Sequence>, Error> {
         match Place::of(id)? {
             Place::Live(id) => self.live.fsync(id),
-            Place::Own(_) => Ok(None),
+            Place::Own(_) | Place::Frozen(..) => Ok(None),
         }
     }
 
@@ -142,7 +159,7 @@ impl Tree {
     pub fn fsyncdir(&self, id: EntryId) -> Result<Option<Sequence>, Error> {
         match Place::of(id)? {
             Place::Live(id) => self.live.fsyncdir(id),
-            Place::Own(_) => Ok(None),
+            Place::Own(_) | Place::Frozen(..) => Ok(None),
         }
     }
 
@@ -156,15 +173,53 @@ impl Tree {
         cookie: u64,
         entry: &mut dyn FnMut(&DirectoryEntry, &Stat) -> bool,
     ) -> Result<(), Error> {
+        // A store that is older than the names may hold keys under them.
+        let hidden = |id, listed: &DirectoryEntry| is_reserved(id, &listed.name);
         match Place::of(id)? {
-            // A store that is older than the names may hold keys under them.
-            Place::Live(ROOT) => self
-                .live
-                .readdir(ROOT, cookie, &mut |listed, stat| is_reserved(ROOT, &listed.name) || entry(listed, stat)),
-            Place::Live(id) => self.live.readdir(id, cookie, entry),
+            Place::Live(id) => {
+                self.live.readdir(id, cookie, &mut |listed, stat| hidden(id, listed) || entry(listed, stat))
+            }
             Place::Own(Node::Directory) => self.own.list(cookie, entry),
+            Place::Own(Node::Snapshots) => self.list_snapshots(cookie, entry),
             Place::Own(Node::File(_)) => Err(Error::NotADirectory),
+            Place::Frozen(number, id) => {
+                let mut failed = None;
+                let listing = self.snapshots.tree(number)?.readdir(id, cookie, &mut |listed, stat| {
+                    if hidden(id, listed) {
+                        return true;
+                    }
+                    let above = id == ROOT && listed.name == b"..";
+                    let outside = if above { Ok(Node::Snapshots.id()) } else { inside(number, listed.id) };
+                    match (outside, shown(number, *stat)) {
+                        (Ok(id), Ok(stat)) => entry(&DirectoryEntry { id, ..listed.clone() }, &stat),
+                        (Err(error), _) | (_, Err(error)) => {
+                            failed = Some(error);
+                            false
+                        }
+                    }
+                });
+                failed.map_or(listing, Err)
+            }
         }
+    }
+
+    /// The names in `.snapshots`: those of the snapshots come after the dots, whose cookies are the numbers below theirs.
+    fn list_snapshots(
+        &self,
+        mut cookie: u64,
+        entry: &mut dyn FnMut(&DirectoryEntry, &Stat) -> bool,
+    ) -> Result<(), Error> {
+        let own = self.own.stat(Node::Snapshots)?;
+        for (number, stat, name) in [(1, own, "."), (2, self.live.getattr(ROOT)?, "..")] {
+            if cookie < number {
+                let kind = stat.attributes.kind;
+                if !entry(&DirectoryEntry { cookie: number, id: stat.id, kind, name: name.into() }, &stat) {
+                    return Ok(());
+                }
+                cookie = number;
+            }
+        }
+        self.snapshots.list(cookie, &own, entry)
     }
 
     /// See [`Filesystem::statfs`](super::Filesystem::statfs).
@@ -183,6 +238,7 @@ impl Tree {
         match Place::of(id)? {
             Place::Live(id) => self.live.getxattr(id, name),
             Place::Own(_) => Err(Error::NoAttribute),
+            Place::Frozen(number, id) => self.snapshots.tree(number)?.getxattr(id, name),
         }
     }
 
@@ -194,6 +250,7 @@ impl Tree {
         match Place::of(id)? {
             Place::Live(id) => self.live.listxattr(id),
             Place::Own(_) => Ok(Vec::new()),
+            Place::Frozen(number, id) => self.snapshots.tree(number)?.listxattr(id),
         }
     }
 }

@@ -1,0 +1,45 @@
+//! What every handler needs, and the thread that it runs on.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use fuser::INodeNo;
+
+use super::guard::Guard;
+use super::reply::Refuse;
+use super::supervisor::Event;
+use crate::fs::Tree;
+
+/// What is served, and what keeps a fault from spreading.
+pub(super) struct Service {
+    pub(super) tree: Tree,
+    pub(super) guard: Guard,
+}
+
+impl Service {
+    /// Serves `tree`, and reports its own faults to `events`.
+    pub(super) fn new(tree: Tree, events: Sender<Event>) -> Arc<Service> {
+        Arc::new(Service { tree, guard: Guard::new(events) })
+    }
+
+    /// Runs a handler: here; or on a thread of its own, if it may have to open a snapshot. An event loop that did that
+    /// would serve nobody else for as long.
+    pub(super) fn run<R: Refuse + Send + 'static>(
+        self: &Arc<Self>,
+        name: &'static str,
+        id: INodeNo,
+        reply: R,
+        handler: impl FnOnce(&Tree, R) + Send + 'static,
+    ) {
+        if !self.tree.takes_long(id.0) {
+            return self.guard.run(name, reply, |reply| handler(&self.tree, reply));
+        }
+        let service = Arc::clone(self);
+        let run = move || service.guard.run_apart(name, reply, |reply| handler(&service.tree, reply));
+        if let Err(error) = thread::Builder::new().name("caskfs-snapshot".into()).spawn(run) {
+            // The reply went with it, and has answered EIO.
+            log::error!("{name} of inode {id}: {error}");
+        }
+    }
+}
