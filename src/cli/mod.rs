@@ -9,6 +9,9 @@ mod compact;
 mod control;
 mod daemon;
 mod exit;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod get;
 mod info;
 mod listing;

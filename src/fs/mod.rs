@@ -22,6 +22,9 @@ mod attributes;
 mod commit;
 mod copy;
 mod directory;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inode;
 mod io;
 mod namespace;

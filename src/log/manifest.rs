@@ -274,7 +274,7 @@ fn decode(bytes: &[u8], seed: u32, index: u32) -> Option<(Change, bool, u32)> {
     Some((change, more, synced))
 }
 
-fn entry_crc(seed: u32, index: u32, rest: &[u8]) -> u32 {
+pub(super) fn entry_crc(seed: u32, index: u32, rest: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(seed);
     hasher.update(&index.to_le_bytes());
     hasher.update(rest);

@@ -15,6 +15,9 @@ mod codec;
 mod error;
 mod files;
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hint;
 mod histogram;
 mod manifest;

@@ -128,7 +128,7 @@ pub(super) fn record_len(body_len: usize) -> u64 {
 
 /// The seed (a checksum of the segment's own header) and the offset are mixed in, so that a stale record of another
 /// segment, or a copy of a segment that somebody stored as a value, never passes.
-fn header_crc(seed: u32, offset: u32, rest: &[u8]) -> u32 {
+pub(super) fn header_crc(seed: u32, offset: u32, rest: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(seed);
     hasher.update(&offset.to_le_bytes());
     hasher.update(rest);

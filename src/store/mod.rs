@@ -9,6 +9,9 @@ mod attributes;
 mod directory;
 mod error;
 mod extents;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group_commit;
 mod keydir;
 mod memory_limit;

@@ -143,7 +143,10 @@ impl Store {
             return Err(if stat.attributes.kind == Kind::Directory { Error::IsADirectory } else { NOT_A_FILE });
         }
         let size = usize::try_from(stat.size).map_err(|_| Error::TooLarge)?;
-        let mut value = vec![0; size];
+        // A sparse value may be larger than any memory.
+        let mut value = Vec::new();
+        value.try_reserve_exact(size).map_err(|_| Error::TooLarge)?;
+        value.resize(size, 0);
         let len = self.read(id, 0, &mut value)?;
         value.truncate(len);
         Ok(Some(value))

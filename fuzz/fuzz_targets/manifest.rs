@@ -1,0 +1,8 @@
+//! The manifest, as it is and with the checksums put right.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    caskfs_fuzz::measured(bytes.len(), 1 << 16, || caskfs::log::fuzzing::manifest(bytes));
+});

@@ -1,0 +1,47 @@
+//! What all fuzz targets share: the measure of what a run allocates, and the store that seeds are taken from.
+
+use std::sync::Arc;
+
+use caskfs::medium::SimDisk;
+use caskfs::store::{Batch, Options, Store};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Runs `decode` on so many bytes of input, and panics if it has more memory at a time than 64 times that, and
+/// `fixed` bytes.
+pub fn measured<T>(input: usize, fixed: usize, decode: impl FnOnce() -> T) -> T {
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let decoded = decode();
+    let taken = MEMORY.peak_usage().saturating_sub(before);
+    let allowed = 64 * input + fixed;
+    assert!(taken <= allowed, "{input} bytes of input took {taken} bytes of memory, and {allowed} are allowed");
+    decoded
+}
+
+/// How the store of the seeds is opened.
+pub fn options() -> Options {
+    Options { create: true, segment_size: 2000, background: false, ..Options::default() }
+}
+
+/// A store with something of everything in a few small segments.
+pub fn sample() -> SimDisk {
+    let disk = SimDisk::new();
+    let store = Store::open_on(Arc::new(disk.clone()), options()).expect("a new store");
+    let put = |key: &str, value: &[u8]| store.put(key, value).expect("a put");
+    put("short", b"v");
+    put("directory/below/key", &[b'x'; 300]);
+    put("long", &vec![b'l'; 140_000]);
+    (0..12).for_each(|round| put(&format!("many/{}", round % 4), &[round; 90]));
+    let mut batch = Batch::new();
+    batch.put("batch/one", "1").put("batch/two", "2");
+    store.write(batch).expect("a batch");
+    store.rename("directory", "renamed").expect("a rename");
+    store.remove("many/2").expect("a removal");
+    store.compact().expect("a merge");
+    put("short", b"the last one");
+    store.close().expect("the end");
+    disk
+}

@@ -1,0 +1,24 @@
+//! Ways in for the fuzz targets. No part of the API.
+
+use super::record::{decode_data, decode_hole, decode_node, encode_data, encode_hole, encode_node};
+
+/// Reads a record's front as each kind of body. What is read and written again reads the same.
+///
+/// # Panics
+/// If it does not.
+pub fn bodies(front: &[u8]) {
+    for (sequence, bulk) in [(1, 0), (1 << 40, 100)] {
+        if let Some(node) = decode_node(front, sequence, bulk) {
+            let again = encode_node(&node.state, sequence, node.stage);
+            let read = decode_node(&again, sequence, bulk).map(|again| (again.state, again.stage));
+            // A stage of this number is none.
+            assert!(node.stage == 0 || read == Some((node.state, node.stage)), "{front:?}");
+        }
+        if let Some((stage, offset, _)) = decode_data(front, bulk) {
+            assert_eq!(encode_data(stage, offset), front);
+        }
+    }
+    if let Some((stage, offset, len)) = decode_hole(front) {
+        assert_eq!(encode_hole(stage, offset, len), front);
+    }
+}
