@@ -18,6 +18,8 @@ fn main() {
         // The header belongs to the one segment that it was made for.
         write("segment", number, file(path).get(64..).unwrap_or_default());
     }
+    let hints = disk.paths().into_iter().filter(|path| path.ends_with(".hint"));
+    hints.enumerate().for_each(|(number, path)| write("hint", number, &file(&path)));
     let fronts = caskfs::log::fuzzing::fronts(&disk);
     fronts.iter().enumerate().for_each(|(number, front)| write("node", number, front));
     for (number, line) in caskfs::cli::fuzzing::samples().iter().enumerate() {

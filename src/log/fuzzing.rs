@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::files::{FORMAT, MANIFEST, SEGMENTS};
+use super::hint::{self, Hint};
 use super::manifest::{Manifest, Sealed, SegmentList, entry_crc};
 use super::record::{ALIGNMENT, HEADER_LEN, header_crc};
-use super::segment::SEGMENT_HEADER_LEN;
+use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::{Error, Log, LogOptions, StoreId, files, format};
 use crate::medium::SimDisk;
 
@@ -42,6 +43,16 @@ pub fn format(bytes: &[u8]) {
     }
 }
 
+/// Reads a hint, as it stands beside its segment and past its checks.
+pub fn hint(bytes: &[u8]) {
+    let disk = SimDisk::new();
+    let Ok(segment) = Segment::create(&disk, 1, 1, ID) else { return };
+    disk.put_file(&files::hint(1), bytes);
+    let sealed = Sealed { end: SEGMENT_HEADER_LEN.into(), first_sequence: 1, last_sequence: 0 };
+    let _ = Hint::read(&disk, &segment, &sealed);
+    hint::go_through(bytes.to_vec());
+}
+
 /// Opens a log with a segment of these records: the one that is written to, and a sealed one.
 pub fn segment(bytes: &[u8]) {
     for (right, sealed) in [(false, false), (true, false), (true, true)] {
@@ -63,7 +74,7 @@ fn open_with(bytes: &[u8], right: bool, sealed: bool) -> Option<()> {
     disk.put_file(&path, file);
     if sealed {
         let seal = Sealed { end, first_sequence: 1, last_sequence: 1 << 20 };
-        Manifest::write(&disk, ID, 1, &SegmentList::from([(1, Some(seal))])).ok()?;
+        Manifest::write(&disk, ID, 1, &SegmentList::from([(1, Some(seal))]), 0).ok()?;
     }
     let (log, _) = Log::open(Arc::new(disk.clone()), options(), &mut |_| {}).ok()?;
     for segment in log.sealed() {

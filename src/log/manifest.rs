@@ -26,6 +26,8 @@ pub(super) enum Change {
     Seal { segment: u32, end: u64, first_sequence: u64, last_sequence: u64 },
     /// The segment is gone: what was live in it is in others.
     Remove { segment: u32 },
+    /// All records up to this sequence number are on the medium.
+    Durable { sequence: u64 },
     /// The store is a snapshot, or a copy of one: nobody may write to it.
     Freeze(Frozen),
 }
@@ -60,6 +62,8 @@ pub(super) struct Contents {
     pub(super) segments: SegmentList,
     /// Whether the store is a snapshot.
     pub(super) frozen: Option<Frozen>,
+    /// The highest sequence number that is known to have been on the medium.
+    pub(super) durable: u64,
 }
 
 impl Contents {
@@ -80,8 +84,9 @@ impl Contents {
                 Change::Seal { segment, end, first_sequence, last_sequence }
             }
         });
+        let durable = (self.durable > 0).then_some(Change::Durable { sequence: self.durable });
         let mut entries = 0;
-        for change in self.frozen.map(Change::Freeze).into_iter().chain(segments) {
+        for change in self.frozen.map(Change::Freeze).into_iter().chain(segments).chain(durable) {
             encode(change, seed, entries, entries, false, &mut bytes);
             entries += 1;
         }
@@ -91,7 +96,7 @@ impl Contents {
     fn apply(&mut self, change: Change) {
         match change {
             Change::Freeze(frozen) => self.frozen = Some(frozen),
-            change => apply(change, &mut self.segments),
+            change => apply(change, &mut self.segments, &mut self.durable),
         }
     }
 
@@ -108,6 +113,8 @@ pub(super) struct Manifest {
     pub(super) epoch: u32,
     /// Every segment that exists.
     pub(super) segments: SegmentList,
+    /// The highest sequence number that it calls durable.
+    pub(super) durable: u64,
     file: Option<Arc<dyn File>>,
     seed: u32,
     entries: u32,
@@ -115,17 +122,18 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// Replaces the manifest by one with these segments.
+    /// Replaces the manifest by one with these segments, and the sequence number up to which their records are durable.
     pub(super) fn write(
         medium: &dyn Medium,
         store: StoreId,
         epoch: u32,
         segments: &SegmentList,
+        durable: u64,
     ) -> io::Result<Manifest> {
-        let contents = Contents { epoch, segments: segments.clone(), frozen: None };
+        let contents = Contents { epoch, segments: segments.clone(), frozen: None, durable };
         let (bytes, seed, entries) = contents.encode(store);
         let file = files::replace(medium, files::MANIFEST, &bytes)?;
-        Ok(Manifest { epoch, segments: contents.segments, file: Some(file), seed, entries, synced: entries })
+        Ok(Manifest { epoch, segments: contents.segments, durable, file: Some(file), seed, entries, synced: entries })
     }
 
     /// Replaces the manifest by one that is never appended to.
@@ -135,7 +143,7 @@ impl Manifest {
 
     /// A manifest that is only looked at.
     pub(super) fn read_only(epoch: u32, segments: SegmentList) -> Manifest {
-        Manifest { epoch, segments, file: None, seed: 0, entries: 0, synced: 0 }
+        Manifest { epoch, segments, durable: 0, file: None, seed: 0, entries: 0, synced: 0 }
     }
 
     /// Reads the manifest. A torn end is ignored: nothing relied on it. A snapshot's was never appended to, and cannot
@@ -208,7 +216,7 @@ impl Manifest {
             return Err(error);
         }
         self.entries += changes.len() as u32;
-        changes.iter().for_each(|change| apply(*change, &mut self.segments));
+        changes.iter().for_each(|change| apply(*change, &mut self.segments, &mut self.durable));
         Ok(())
     }
 
@@ -220,13 +228,14 @@ impl Manifest {
     }
 }
 
-fn apply(change: Change, segments: &mut SegmentList) {
+fn apply(change: Change, segments: &mut SegmentList, durable: &mut u64) {
     match change {
         Change::Open { segment } => drop(segments.insert(segment, None)),
         Change::Seal { segment, end, first_sequence, last_sequence } => {
             segments.insert(segment, Some(Sealed { end, first_sequence, last_sequence }));
         }
         Change::Remove { segment } => drop(segments.remove(&segment)),
+        Change::Durable { sequence } => *durable = sequence,
         Change::Freeze(_) => {}
     }
 }
@@ -239,6 +248,7 @@ fn encode(change: Change, seed: u32, index: u32, synced: u32, more: bool, out: &
             (2, segment, [end, first_sequence, last_sequence])
         }
         Change::Remove { segment } => (3, segment, [0; 3]),
+        Change::Durable { sequence } => (5, 0, [0, 0, sequence]),
         Change::Freeze(Frozen { taken, last_sequence }) => (4, 0, [taken as u64, 0, last_sequence]),
     };
     let mut rest = Vec::with_capacity(ENTRY_LEN);
@@ -268,6 +278,7 @@ fn decode(bytes: &[u8], seed: u32, index: u32) -> Option<(Change, bool, u32)> {
         1 => Change::Open { segment },
         2 => Change::Seal { segment, end, first_sequence, last_sequence },
         3 => Change::Remove { segment },
+        5 => Change::Durable { sequence: last_sequence },
         4 => Change::Freeze(Frozen { taken: end as i64, last_sequence }),
         _ => return None,
     };

@@ -193,6 +193,25 @@ impl Log {
         Ok(target)
     }
 
+    /// Notes in the manifest how far the log is durable, so that the next start can tell damage to its end from what a
+    /// crash leaves: the last thing to be done before the log is closed.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] is no harm. Any other failure is final.
+    pub fn note_end(&self) -> Result<(), Error> {
+        self.check()?;
+        let sequence = self.durable();
+        let mut manifest = self.manifest.lock();
+        if sequence <= manifest.durable {
+            return Ok(());
+        }
+        manifest.append(&manifest::Change::Durable { sequence }).map_err(|error| match error::is_no_space(&error) {
+            true => Error::NoSpace,
+            false => self.fail("writing the manifest", &error),
+        })?;
+        manifest.sync().map_err(|error| self.fail("fsync of the manifest", &error))
+    }
+
     /// Makes segments durable, and durable that they are complete.
     fn seal(&self, retired: &[writer::Retired]) -> Result<(), Error> {
         for segment in retired {

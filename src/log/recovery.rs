@@ -75,7 +75,7 @@ impl Log {
             Err(Error::NotAStore) if options.create && !options.read_only => create(&*medium, options.new_id)?,
             other => other?,
         };
-        let Contents { epoch, segments: mut list, frozen } = Manifest::read(&*medium, id)?;
+        let Contents { epoch, segments: mut list, frozen, durable } = Manifest::read(&*medium, id)?;
         if frozen.is_some() && !options.read_only {
             return Err(Error::Frozen);
         }
@@ -88,28 +88,32 @@ impl Log {
             }
             segments.insert(number, Arc::new(segment));
         }
+        let highest = list.keys().next_back().copied().unwrap_or(0);
+        forget_empty(&mut list, &mut segments)?;
         for segment in unnamed(&*medium, &list, epoch, id, !options.read_only)? {
             log::error!("the manifest is damaged: it does not name segment {}, which has records", segment.id);
             report.damage.push(Damage { location: place(segment.id, 0), len: 0 });
             list.insert(segment.id, None);
             segments.insert(segment.id, Arc::new(segment));
         }
+        let highest = segments.keys().next_back().copied().unwrap_or(0).max(highest);
         let mut last_sequence = read_sealed(&*medium, &segments, &list, visit, &mut report)?;
         let unsealed = segments.values().filter(|segment| list.get(&segment.id) == Some(&None)).cloned().collect();
-        let tail = read_tail(unsealed, &mut last_sequence, visit, &mut report)?;
+        let tail = read_tail(unsealed, durable, &mut last_sequence, visit, &mut report)?;
 
         if options.strict && !report.damage.is_empty() {
             return Err(Error::DamageMet(Box::new(report)));
         }
         let manifest = match options.read_only {
             true => Manifest::read_only(epoch, list),
-            false => settle(&*medium, id, epoch + 1, list, &tail).context(|| "settling the log".into())?,
+            false => {
+                settle(&*medium, id, epoch + 1, list, &tail, last_sequence).context(|| "settling the log".into())?
+            }
         };
         if !options.read_only {
             // Not before the new manifest is durable: the one that was read may have been in the kernel's memory only.
             remove_strangers(&*medium, &manifest.segments).context(|| "clearing away what no manifest names".into())?;
         }
-        let highest = segments.keys().next_back().copied().unwrap_or(0);
         let mut writer = Writer::new(last_sequence + 1, highest + 1);
         // Records go on where the last one ended; an empty segment behind that one is spare.
         for tail in tail.iter().rev().take_while(|tail| tail.clean) {
@@ -177,12 +181,32 @@ fn create(medium: &dyn Medium, id: super::StoreId) -> Result<super::StoreId, Err
             other => other?,
         }
         Segment::create(medium, 1, 0, id)?;
-        Manifest::write(medium, id, 0, &SegmentList::from([(1, None)]))?;
+        Manifest::write(medium, id, 0, &SegmentList::from([(1, None)]), 0)?;
         medium.sync_dir("")?;
         format::write(medium, id)
     };
     make().context(|| "creating the store".into())?;
     Ok(id)
+}
+
+/// Takes away the segments of which nothing but the header is damaged, because there is nothing else in them.
+///
+/// # Errors
+/// For an unsealed one that is not blank: what is in it may be what was acknowledged last. Of a sealed one it is known
+/// how much that is: all of it is damage.
+fn forget_empty(list: &mut SegmentList, segments: &mut BTreeMap<u32, Arc<Segment>>) -> Result<(), Error> {
+    for (number, segment) in segments.iter().filter(|(_, segment)| segment.illegible) {
+        let empty = match list.get(number) {
+            Some(Some(sealed)) => sealed.last_sequence < sealed.first_sequence,
+            _ if !segment.is_blank()? => return Err(segment.refused()),
+            _ => true,
+        };
+        if empty {
+            list.remove(number);
+        }
+    }
+    segments.retain(|number, _| list.contains_key(number));
+    Ok(())
 }
 
 /// The segments behind the last one of the manifest that hold records. Their entries were durable before the first
@@ -273,14 +297,17 @@ fn read_sealed(
     Ok(last_sequence)
 }
 
-/// Shows the records of the unsealed segments up to the torn tail, if there is one.
+/// Shows the records of the unsealed segments up to the torn tail, if there is one. The manifest calls all records up to
+/// `durable` durable.
 fn read_tail(
     segments: Vec<Arc<Segment>>,
+    durable: u64,
     last_sequence: &mut u64,
     visit: &mut Visitor<'_>,
     report: &mut Report,
 ) -> Result<Vec<Tail>, Error> {
-    let mut proof = Proof { segments: &segments, highest: None };
+    let mut proof = Proof { segments: &segments, known: durable, highest: None };
+    let damaged_before = report.damage.len();
     let mut torn = false;
     let mut tails = Vec::new();
     for segment in &segments {
@@ -359,19 +386,31 @@ fn read_tail(
         tails.push(tail);
     }
     prove(&mut tails);
+    if *last_sequence < durable && report.damage.len() == damaged_before {
+        // Cut off where a record ended, the log looks whole.
+        let end = tails.iter().rev().find(|tail| tail.has_records()).or(tails.first());
+        let location = end.map_or(place(0, 0), |tail| place(tail.segment.id, tail.end));
+        report.damage.push(Damage { location, len: 0 });
+        report.unreadable += 1;
+    }
     Ok(tails)
 }
 
-/// What the records of the tail say about their elders. Looked up only when something is missing.
+/// What manifest and records say about older records of the tail. Those are looked into only when something is missing.
 #[derive(Debug)]
 struct Proof<'a> {
     segments: &'a [Arc<Segment>],
+    /// What the manifest says.
+    known: u64,
     highest: Option<u64>,
 }
 
 impl Proof<'_> {
-    /// Whether some record says that this sequence number was durable when it was written.
+    /// Whether the manifest, or some record, says that this sequence number was durable when it was written.
     fn covers(&mut self, sequence: u64) -> Result<bool, Error> {
+        if sequence <= self.known {
+            return Ok(true);
+        }
         let highest = match self.highest {
             Some(highest) => highest,
             None => *self.highest.insert(proven_durable(self.segments)?),

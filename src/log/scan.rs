@@ -3,7 +3,7 @@
 use std::io;
 
 use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
-use super::segment::{SEGMENT_HEADER_LEN, Segment};
+use super::segment::{FAILURES, SEGMENT_HEADER_LEN, Segment, read_what_can_be};
 
 /// Bytes read at once.
 const WINDOW: usize = 1 << 20;
@@ -28,16 +28,19 @@ impl<'a> Found<'a> {
 pub(super) struct Scanner<'a> {
     segment: &'a Segment,
     limit: u64,
+    /// How often the medium may still fail. `None`: not once, since what cannot be read would look like the log's end.
+    failures: Option<u32>,
     window: Vec<u8>,
     window_start: u64,
 }
 
 impl<'a> Scanner<'a> {
-    /// Reads up to `end`, or to the end of the file.
+    /// Reads up to `end`, or to the end of the file. A sealed segment, which has an end, is read as far as it can be:
+    /// what the medium fails to read is zeros, and no record.
     pub(super) fn new(segment: &'a Segment, end: Option<u64>) -> io::Result<Scanner<'a>> {
         let len = segment.file.len()?.min(u64::from(u32::MAX));
         let limit = end.map_or(len, |end| end.min(len));
-        Ok(Scanner { segment, limit, window: Vec::new(), window_start: 0 })
+        Ok(Scanner { segment, limit, failures: end.map(|_| FAILURES), window: Vec::new(), window_start: 0 })
     }
 
     /// Where the first record begins.
@@ -96,10 +99,14 @@ impl<'a> Scanner<'a> {
             let want = self.limit.saturating_sub(offset).min(len.max(WINDOW) as u64) as usize;
             self.window.resize(want, 0);
             self.window_start = offset;
-            if self.segment.file.read_exact_at(&mut self.window, offset).is_err() {
-                // A place that cannot be read must not hide those before it.
-                self.window.resize(len, 0);
-                self.segment.file.read_exact_at(&mut self.window, offset).inspect_err(|_| self.window.clear())?;
+            let file = &*self.segment.file;
+            let read = match &mut self.failures {
+                Some(failures) => read_what_can_be(file, &mut self.window, offset, failures),
+                None => file.read_exact_at(&mut self.window, offset),
+            };
+            if let Err(error) = read {
+                self.window.clear();
+                return Err(error);
             }
         }
         let start = (offset - self.window_start) as usize;

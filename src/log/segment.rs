@@ -10,6 +10,7 @@ use super::error::{Context, Error};
 use super::files;
 use super::format::{FORMAT_VERSION, StoreId};
 use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
+use super::scan::Scanner;
 use crate::medium::{File, Medium};
 
 /// Bytes of a segment's header: where its first record begins.
@@ -38,6 +39,8 @@ pub(super) struct Segment {
     pub(super) seed: u32,
     /// The header is not as it was written; its checksum was found by other means.
     pub(super) damaged: bool,
+    /// The header is damaged, and no record tells what it was: none can be read.
+    pub(super) illegible: bool,
     /// Where its records end; 0 while it may be appended to.
     end: AtomicU64,
 }
@@ -58,7 +61,7 @@ impl Segment {
         file.write_all_at(&bytes, 0)?;
         file.sync()?;
         medium.sync_dir(files::SEGMENTS)?;
-        Ok(Segment { id, file, seed, damaged: false, end: AtomicU64::new(0) })
+        Ok(Segment { id, file, seed, damaged: false, illegible: false, end: AtomicU64::new(0) })
     }
 
     /// Opens a segment that the manifest names; `epoch` is the manifest's.
@@ -76,20 +79,31 @@ impl Segment {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged("it is missing")),
             other => other.context(|| format!("opening {path}"))?,
         };
-        match file.read_exact_at(&mut bytes, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged("it is too short")),
-            other => other.context(|| format!("reading {path}"))?,
+        if file.len().context(|| format!("reading {path}"))? < u64::from(SEGMENT_HEADER_LEN) {
+            return Err(damaged("it is too short"));
         }
+        read_what_can_be(&*file, &mut bytes, 0, &mut { FAILURES }).context(|| format!("reading {path}"))?;
         let (seed, damaged) = match decode_header(&bytes, id, store) {
-            Ok(seed) => (seed, false),
+            Ok(seed) => (Some(seed), false),
             Err(Unreadable::Future(found)) => return Err(Error::FutureVersion { found, known: FORMAT_VERSION }),
             Err(Unreadable::Foreign(what)) => return Err(damaged(what)),
             Err(Unreadable::Damaged) => {
-                let seed = find_seed(&*file, &bytes, id, epoch, store).context(|| format!("reading {path}"))?;
-                (seed.ok_or_else(|| damaged("its header is not as written"))?, true)
+                (find_seed(&*file, &bytes, id, epoch, store).context(|| format!("reading {path}"))?, true)
             }
         };
-        Ok(Segment { id, file, seed, damaged, end: AtomicU64::new(0) })
+        let (illegible, seed) = (seed.is_none(), seed.unwrap_or(0));
+        Ok(Segment { id, file, seed, damaged, illegible, end: AtomicU64::new(0) })
+    }
+
+    /// Whether there is nothing but zeros behind the header.
+    pub(super) fn is_blank(&self) -> Result<bool, Error> {
+        let context = || format!("reading segment {}", self.id);
+        Scanner::new(self, None).and_then(|mut scanner| scanner.is_blank(scanner.start())).context(context)
+    }
+
+    /// That its header cannot be done without.
+    pub(super) fn refused(&self) -> Error {
+        Error::DamagedFile { file: files::segment(self.id), what: "its header is not as written" }
     }
 
     /// Declares where the records end: nothing is appended any more.
@@ -189,18 +203,54 @@ fn find_seed(
     epoch: u32,
     store: StoreId,
 ) -> io::Result<Option<u32>> {
-    /// Where records are looked for.
-    const NEAR: usize = 8192;
-    let len = usize::try_from(file.len()?).unwrap_or(NEAR).min(NEAR);
-    let mut front = vec![0; len];
-    file.read_exact_at(&mut front, 0)?;
-    let agrees = |seed: &u32| {
-        let offsets = (SEGMENT_HEADER_LEN as usize..len).step_by(ALIGNMENT);
-        offsets
-            .into_iter()
-            .any(|offset| Header::decode(front.get(offset..).unwrap_or_default(), *seed, offset as u32).is_some())
-    };
+    /// How far records are looked for, and how many bytes at a time: none is longer but for those of large xattrs.
+    const NEAR: u64 = 1 << 20;
+    const PIECE: u64 = 8192;
     let stored = header.split_last_chunk::<4>().map(|(front, crc)| [u32::from_le_bytes(*crc), crc32fast::hash(front)]);
     let written = (0..=epoch).map(|epoch| encode_header(id, epoch, store).1);
-    Ok(stored.into_iter().flatten().chain(written).find(agrees))
+    let seeds: Vec<u32> = stored.into_iter().flatten().chain(written).collect();
+    let end = file.len()?.min(NEAR);
+    let mut failures = FAILURES;
+    let mut start = u64::from(SEGMENT_HEADER_LEN);
+    while start < end {
+        // The last header may reach into the next piece.
+        let mut piece = vec![0; (end - start).min(PIECE + HEADER_LEN as u64) as usize];
+        read_what_can_be(file, &mut piece, start, &mut failures)?;
+        let agrees = |seed: &u32| {
+            let mut places =
+                (0..PIECE as usize).step_by(ALIGNMENT).filter_map(|place| Some((place, piece.get(place..)?)));
+            places.any(|(place, bytes)| Header::decode(bytes, *seed, start as u32 + place as u32).is_some())
+        };
+        if let Some(seed) = seeds.iter().copied().find(agrees) {
+            return Ok(Some(seed));
+        }
+        start += PIECE;
+    }
+    Ok(None)
+}
+
+/// After how many failures of the medium a file's unread bytes are given up: each may take seconds.
+pub(super) const FAILURES: u32 = 32;
+
+/// Fills a buffer. What the medium fails to read, block by block, becomes zeros, which are neither a header nor a record;
+/// and so does all the rest of a stretch once there were too many failures.
+pub(super) fn read_what_can_be(file: &dyn File, buffer: &mut [u8], offset: u64, failures: &mut u32) -> io::Result<()> {
+    /// What a disk reads or fails to read at once.
+    const BLOCK: u64 = 4096;
+    let Err(error) = file.read_exact_at(buffer, offset) else { return Ok(()) };
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return Err(error);
+    }
+    log::error!("reading {} bytes at {offset}: {error}; what can be read of them is", buffer.len());
+    let first = (BLOCK - offset % BLOCK).min(buffer.len() as u64) as usize;
+    let (head, blocks) = buffer.split_at_mut(first);
+    let mut place = offset;
+    for block in std::iter::once(head).chain(blocks.chunks_mut(BLOCK as usize)) {
+        if *failures == 0 || file.read_exact_at(block, place).is_err() {
+            block.fill(0);
+            *failures = failures.saturating_sub(1);
+        }
+        place += block.len() as u64;
+    }
+    Ok(())
 }

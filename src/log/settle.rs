@@ -85,6 +85,7 @@ pub(super) fn settle(
     epoch: u32,
     mut list: SegmentList,
     tails: &[Tail],
+    last_sequence: u64,
 ) -> io::Result<Manifest> {
     let mut open = true;
     for tail in tails.iter().rev() {
@@ -98,5 +99,5 @@ pub(super) fn settle(
         }
         open &= !tail.has_records();
     }
-    Manifest::write(medium, id, epoch, &list)
+    Manifest::write(medium, id, epoch, &list, last_sequence)
 }

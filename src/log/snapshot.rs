@@ -278,7 +278,7 @@ impl Log {
                 sealed.first_sequence <= sealed.last_sequence && sealed.last_sequence <= last_sequence
             })
         });
-        Ok(Contents { epoch: manifest.epoch, segments, frozen: Some(Frozen { taken, last_sequence }) })
+        Ok(Contents { epoch: manifest.epoch, segments, frozen: Some(Frozen { taken, last_sequence }), durable: 0 })
     }
 
     /// Links the segments, and hands back those that cannot be linked, with where they end.

@@ -17,6 +17,7 @@ mod tree;
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -123,6 +124,11 @@ impl SimDisk {
     /// need not exist yet.
     pub fn set_read_fault(&self, path: &str, on: bool) {
         self.state.lock().faults.set_unreadable(path, on);
+    }
+
+    /// From now on reads of the file that stands at `path` fail with `EIO` if they want any of these bytes.
+    pub fn set_bad(&self, path: &str, bytes: Range<u64>) {
+        self.state.lock().faults.set_bad(path, bytes);
     }
 
     /// Forgets every planted fault and every read fault. Power that is off stays off: what a machine finds when it is

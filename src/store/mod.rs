@@ -473,7 +473,12 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Err(error) = self.sync() {
+        let ended = self.sync().and_then(|()| match self.log.note_end() {
+            // What it notes is of use only after another misfortune.
+            Err(crate::log::Error::NoSpace | crate::log::Error::ReadOnly) => Ok(()),
+            other => Ok(other?),
+        });
+        if let Err(error) = ended {
             log::error!("closing the store: {error}");
         }
     }

@@ -111,6 +111,70 @@ fn a_damaged_segment_header_costs_no_record() {
     }
 }
 
+/// A segment that was prepared holds nothing that could be lost.
+#[test]
+fn a_damaged_header_of_an_empty_segment_is_no_loss() {
+    let disk = SimDisk::new();
+    let log = open(&disk, 600).0;
+    fill(&log, 3);
+    log.prepare().unwrap();
+    drop(log);
+    let spare = "segments/00000002.log";
+    assert_eq!(disk.file(spare).unwrap().len(), 64);
+    for place in 0..64 {
+        let disk = flipped(&disk, spare, place, 0x20);
+        let (log, report, seen) = open(&disk, 600);
+        assert_eq!(seen, filled(1..=3), "{place}");
+        assert_eq!((report.torn.len(), report.damage.len()), (0, 1), "{report:?}");
+        fill(&log, 40);
+        let (report, seen) = recovered(&disk);
+        assert_eq!(seen, filled(1..=43), "{place}");
+        assert_eq!(report.damage, vec![], "it is gone");
+    }
+    // Something is in it, and nobody knows what.
+    let mut bytes = disk.file(spare).unwrap();
+    bytes[20] ^= 1;
+    bytes.extend([7; 100]);
+    let error = open_with(&with_file(&disk, spare, &bytes), options(600)).unwrap_err();
+    assert!(error.to_string().contains(spare), "{error}");
+}
+
+/// A log that was closed says where it ends: damage to its last records is none that a crash leaves.
+#[test]
+fn damage_to_the_end_of_a_closed_log_is_told_from_a_crash() {
+    let disk = SimDisk::new();
+    let log = open(&disk, 1 << 20).0;
+    let locations = fill(&log, 8);
+    let crashed = disk.restart();
+    log.note_end().unwrap();
+    drop(log);
+    let last = locations[7].offset as usize;
+    let end = disk.file(FIRST).unwrap().len();
+    assert_eq!(recovered(&disk), (Report { records: 8, ..Report::default() }, filled(1..=8)));
+    for place in last..last + HEADER_LEN + body(8).len() {
+        let (report, seen) = recovered(&flipped(&disk, FIRST, place, 2));
+        assert_eq!(seen.iter().filter(|(.., body)| body.is_some()).count(), 7, "{place}");
+        assert_eq!((report.torn.len(), report.damage.len()), (0, 1), "{place}: {report:?}");
+        let (report, _) = recovered(&flipped(&crashed, FIRST, place, 2));
+        assert_eq!((report.torn.len(), report.damage.len()), (1, 0), "{place}: {report:?}");
+    }
+    let bytes = disk.file(FIRST).unwrap();
+    for len in [last, last + 1, last + HEADER_LEN, end - 1] {
+        let cut = with_file(&disk, FIRST, &bytes[..len]);
+        let (log, report, seen) = open(&cut, 1 << 20);
+        assert_eq!(seen, filled(1..=7), "{len}");
+        assert_eq!((report.torn.len(), report.damage.len()), (0, 1), "{len}: {report:?}");
+        // What was recovered is what the log ends with from now on.
+        fill(&log, 3);
+        assert_eq!(recovered(&cut).1, filled(1..=10), "{len}");
+    }
+    // Recovery leaves the same word.
+    let disk = crashed.restart();
+    drop(open(&disk, 1 << 20));
+    let (report, _) = recovered(&flipped(&disk, FIRST, last + 50, 2));
+    assert_eq!((report.torn.len(), report.damage.len()), (0, 1), "{report:?}");
+}
+
 #[test]
 fn a_segment_that_is_not_there_is_refused_by_name() {
     let (disk, _) = sealed();

@@ -104,7 +104,7 @@ fn a_failure_is_final() {
 }
 
 #[test]
-fn a_medium_that_cannot_be_read_is_an_error_not_a_loss() {
+fn a_segment_that_cannot_be_read_costs_what_is_in_it_until_it_can_be() {
     let disk = SimDisk::new();
     let log = open(&disk, 300).0;
     let locations = fill(&log, 20);
@@ -113,10 +113,49 @@ fn a_medium_that_cannot_be_read_is_an_error_not_a_loss() {
     assert!(matches!(result, Err(Error::Io { .. })), "{result:?}");
     assert!(log.read(locations[19], body(20).len() as u32, 20).is_ok());
     drop(log);
-    let paths = disk.paths();
-    let error = open_with(&disk, options(300)).unwrap_err();
-    assert!(error.to_string().contains(FIRST), "{error}");
-    assert_eq!(disk.paths(), paths);
+    let inside = locations.iter().filter(|location| location.segment == 1).count() as u64;
+    assert!((2..20).contains(&inside));
+    let (log, report, seen) = open(&disk, 300);
+    assert_eq!(seen, filled(inside + 1..=20));
+    let len = disk.file(FIRST).unwrap().len() as u64;
+    assert!(report.damage.iter().all(|damage| damage.location.segment == 1), "{report:?}");
+    assert_eq!(report.damage.iter().map(|damage| damage.len).sum::<u64>(), len);
+    fill(&log, 5);
     disk.set_read_fault(FIRST, false);
-    assert_eq!(recovered(&disk).1, filled(1..=20));
+    assert_eq!(recovered(&disk).1, filled(1..=25), "nothing was given up");
+}
+
+/// A stretch of a sealed segment that the medium does not give costs the records in it, wherever it is.
+#[test]
+fn bad_blocks_of_a_sealed_segment_cost_the_records_in_them() {
+    let disk = SimDisk::new();
+    let log = open(&disk, 100_000).0;
+    let mut locations = Vec::new();
+    for entry in 1..=60 {
+        locations.extend(append(&log, &[(entry, &vec![entry as u8; 3000])]).unwrap());
+    }
+    log.sync(60).unwrap();
+    drop(log);
+    let record = 3000u64 + 40;
+    // In blocks, as a disk has it.
+    for bad in [0..1, 1..2, 5..8, 0..3, 12..25] {
+        let (from, to) = (bad.start * 4096, bad.end * 4096);
+        let disk = disk.restart();
+        disk.set_bad(FIRST, from..to);
+        let lost = |location: &Location| {
+            let start = u64::from(location.offset);
+            location.segment == 1 && start < to && from < start + record
+        };
+        let (_, report, seen) = open(&disk, 100_000);
+        let shown: Vec<u64> = seen.iter().filter(|(.., body)| body.is_some()).map(|(sequence, ..)| *sequence).collect();
+        let expected: Vec<u64> =
+            (1..).zip(&locations).filter(|(_, location)| !lost(location)).map(|(sequence, _)| sequence).collect();
+        assert_eq!(shown, expected, "{bad:?}");
+        assert!(!report.damage.is_empty() && report.torn.is_empty(), "{report:?}");
+    }
+    // Of the segment that is written to, what cannot be read may be what was acknowledged last.
+    let last = format!("segments/{:08}.log", locations[59].segment);
+    disk.set_bad(&last, 5000..5001);
+    let error = open_with(&disk, options(100_000)).unwrap_err();
+    assert!(matches!(&error, Error::Io { .. }), "{error}");
 }

@@ -15,7 +15,7 @@ fn filled_disk() -> SimDisk {
 #[test]
 fn a_torn_entry_is_ignored() {
     let disk = SimDisk::new();
-    let written = Manifest::write(&disk, ID, 3, &SegmentList::from([(1, None)]));
+    let written = Manifest::write(&disk, ID, 3, &SegmentList::from([(1, None)]), 0);
     let mut manifest = written.unwrap();
     let start = disk.file("manifest").unwrap().len();
     manifest.append(&Change::Open { segment: 2 }).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 
 /// What goes wrong with one operation of a [`SimDisk`](super::SimDisk).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub(super) struct Faults {
     operations: u64,
     planted: BTreeMap<u64, Fault>,
     unreadable: BTreeSet<String>,
+    bad: Vec<(String, Range<u64>)>,
     power_is_off: bool,
 }
 
@@ -49,10 +51,21 @@ impl Faults {
         self.unreadable.iter().map(String::as_str)
     }
 
+    pub(super) fn set_bad(&mut self, path: &str, bytes: Range<u64>) {
+        self.bad.push((path.to_owned(), bytes));
+    }
+
+    /// The paths of which these bytes cannot be read, because some of them cannot.
+    pub(super) fn bad(&self, bytes: Range<u64>) -> impl Iterator<Item = &str> {
+        let hit = move |bad: &Range<u64>| bad.start < bytes.end && bytes.start < bad.end;
+        self.bad.iter().filter(move |(_, bad)| hit(bad)).map(|(path, _)| path.as_str())
+    }
+
     /// Forgets every fault; power that is off stays off.
     pub(super) fn clear(&mut self) {
         self.planted.clear();
         self.unreadable.clear();
+        self.bad.clear();
     }
 
     /// Fails once the power is off.

@@ -41,7 +41,8 @@ impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.state.lock();
         state.faults.powered()?;
-        for path in state.faults.unreadable() {
+        let wanted = offset..offset.saturating_add(buffer.len() as u64);
+        for path in state.faults.unreadable().chain(state.faults.bad(wanted)) {
             if state.tree.file_at(path).ok() == Some(self.file) {
                 return Err(io::Error::from_raw_os_error(libc::EIO));
             }
