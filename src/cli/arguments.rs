@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::merge_arguments::{MergeArguments, size};
 use crate::fs::{AccessTimes, SyncMode};
 
 /// A durable key-value store that you mount: each key is a file, each close is an fsync.
@@ -79,6 +80,8 @@ pub(super) struct MountArguments {
     /// Where the daemon writes its log; `daemon.log` in the store by default.
     #[arg(long, value_name = "FILE")]
     pub(super) log_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) merge: MergeArguments,
     /// Say on standard output when the mount answers: how the daemon tells the command that started it.
     #[arg(long, hide = true)]
     pub(super) announce: bool,
@@ -218,12 +221,18 @@ pub(super) struct InfoArguments {
     pub(super) json: bool,
 }
 
-/// Give the space of overwritten and deleted values back now; a mounted store does so by itself when half of a segment
-/// is dead.
+/// Give the space of overwritten and deleted values back now, as far as more than a tenth of a segment is dead; a mounted
+/// store does so by itself when more than half is.
 #[derive(Debug, Args)]
 pub(super) struct CompactArguments {
     /// The store directory.
     pub(super) store: PathBuf,
+    /// Change nothing; print what would be merged, and how many bytes would come back.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Read at most so many bytes a second: 500K, 20M, 1G.
+    #[arg(long, value_name = "BYTES/S", value_parser = size)]
+    pub(super) rate: Option<u64>,
 }
 
 /// Keep a store as it is now: at once, and without copying. A snapshot is read as `STORE/snapshots/NAME`, with `ls`, `get`

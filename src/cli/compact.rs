@@ -1,4 +1,4 @@
-//! `caskfs compact`: give the space of dead values back now.
+//! `caskfs compact`: give the space of dead values back now, or say how much that would be.
 
 use super::arguments::CompactArguments;
 use super::control::{Reply, Request};
@@ -7,12 +7,29 @@ use super::listing::bytes;
 use super::store_access::{Access, ask};
 
 pub(super) fn run(arguments: &CompactArguments) -> Result<(), Failure> {
+    if arguments.dry_run {
+        return dry_run(arguments);
+    }
     let size = || match ask(&arguments.store, Access::Read, &Request::Info)? {
         Reply::Info(info) => Ok::<u64, Failure>(info.log_bytes),
         _ => Ok(0),
     };
     let before = size()?;
-    ask(&arguments.store, Access::Write, &Request::Compact)?;
+    ask(&arguments.store, Access::Write, &Request::Compact { rate: arguments.rate })?;
     println!("the log had {} and has {}", bytes(before), bytes(size()?));
+    Ok(())
+}
+
+fn dry_run(arguments: &CompactArguments) -> Result<(), Failure> {
+    let Reply::Merges(merges) = ask(&arguments.store, Access::Read, &Request::PlanCompaction)? else { return Ok(()) };
+    let (mut copied, mut freed) = (0, 0);
+    for merge in &merges {
+        let back = merge.bytes.saturating_sub(merge.copied);
+        (copied, freed) = (copied + merge.copied, freed + back);
+        let segments: Vec<String> = merge.segments.iter().map(u32::to_string).collect();
+        let segments = if segments.is_empty() { "outputs of these".to_owned() } else { segments.join(" ") };
+        println!("would merge {segments}: copy {} of {}", bytes(merge.copied), bytes(merge.bytes));
+    }
+    println!("{} merges would copy {} and give {} back", merges.len(), bytes(copied), bytes(freed));
     Ok(())
 }

@@ -13,7 +13,6 @@ use signal_hook::iterator::Signals;
 use super::arguments::MountArguments;
 use super::control::Server;
 use super::exit::{FAULT, Failure, OTHER};
-use super::merging::Merging;
 use super::mount::READY;
 use super::store_access::open_alone;
 use crate::fs::{Filesystem, FilesystemOptions};
@@ -42,6 +41,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
         read_only: arguments.read_only,
         segment_size: arguments.segment_size,
         strict: arguments.strict,
+        merge: arguments.merge.policy(),
         ..Options::default()
     };
     let store = Arc::new(open_alone(&arguments.store, &store_options)?);
@@ -74,10 +74,6 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
             })
             .ok(),
     };
-    let merging = match arguments.read_only {
-        true => None,
-        false => Some(Merging::start(Arc::clone(&store))?),
-    };
     unmount_on_signals(&filesystem, &mount)?;
     match arguments.announce {
         true => detach(log_file)?,
@@ -85,8 +81,9 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     }
 
     let ended = mount.wait();
+    // Whoever has asked for a merge is told.
+    store.stop_merging();
     drop(server);
-    drop(merging);
     match ended {
         Ended::Unmounted => Ok(filesystem.sync_all()?),
         // What memory holds may be wrong: the log is right, and the next start reads that.

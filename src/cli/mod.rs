@@ -16,7 +16,7 @@ mod get;
 mod info;
 mod listing;
 mod ls;
-mod merging;
+mod merge_arguments;
 mod mount;
 mod mount_helper;
 mod mv;

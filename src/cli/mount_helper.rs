@@ -73,6 +73,10 @@ fn translate(arguments: &[OsString]) -> Result<Call, Failure> {
                 translated.push(flag(&[b"--", key, b"="].concat(), value));
             }
             (b"segment_size", Some(value)) => translated.push(flag(b"--segment-size=", value)),
+            (key, Some(value)) if key.starts_with(b"merge_") => {
+                let key: Vec<u8> = key.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
+                translated.push(flag(&[b"--", key.as_slice(), b"="].concat(), value));
+            }
             (b"log_file", Some(value)) => translated.push(flag(b"--log-file=", value)),
             _ if is_ignored(key) => {}
             _ => return Err(usage(&format!("the option {} is not known", String::from_utf8_lossy(option)))),
@@ -141,6 +145,9 @@ mod tests {
         assert_eq!(translated(line), words("caskfs mount --nodiratime --atime=strictatime -- /srv/store /mnt"));
         let line = "/sbin/mount.caskfs store /mnt -s -o ro,strict,nofail,_netdev,x-systemd.automount";
         assert_eq!(translated(line), words("caskfs mount --read-only --strict -- store /mnt"));
+        let line = "caskfs /srv/store /mnt -o merge_window=23:00-05:30,merge_rate=20M,merge_trigger_bytes=1G";
+        let merge = "--merge-window=23:00-05:30 --merge-rate=20M --merge-trigger-bytes=1G";
+        assert_eq!(translated(line), words(&format!("caskfs mount {merge} -- /srv/store /mnt")));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::control::{Caches, Connection, Reply, Request, copy_value, execute};
 use super::exit::{Failure, LOCKED};
-use crate::store::{Error, Options, Store};
+use crate::store::{Error, MergePolicy, MergeWindow, Options, Store};
 use crate::{fuse, log};
 
 /// How long a daemon that is ending is waited for.
@@ -26,7 +26,9 @@ pub(super) enum Access {
 
 impl Access {
     fn options(self) -> Options {
-        Options { read_only: self == Access::Read, create: self == Access::Create, ..Options::default() }
+        // A command that is done in a moment would begin merges and give them up.
+        let merge = MergePolicy { window: MergeWindow::Never, ..MergePolicy::default() };
+        Options { read_only: self == Access::Read, create: self == Access::Create, merge, ..Options::default() }
     }
 }
 

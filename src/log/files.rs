@@ -11,6 +11,8 @@ pub(super) const SEGMENTS: &str = "segments";
 pub(super) const FORMAT: &str = "format";
 /// Which segments there are.
 pub(super) const MANIFEST: &str = "manifest";
+/// Room that is given up when the disk is full.
+pub(super) const RESERVE: &str = "reserve";
 /// The kernel lock is on this file.
 pub(super) const LOCK: &str = "lock";
 

@@ -17,6 +17,8 @@ use super::{Damage, Log, files};
 
 /// Bytes written to an output at once.
 const CHUNK: usize = 1 << 20;
+/// Bytes after which an output is synced: a sync of the log must not wait behind a heap of a merge's bytes.
+const PORTION: u64 = 8 << 20;
 
 /// Is shown a record of a sealed segment: its header, place, and the front and the bulk of its body.
 type SealedVisitor<'v, E> = dyn FnMut(&Header, Location, [&[u8]; 2]) -> Result<(), E> + 'v;
@@ -171,7 +173,7 @@ impl MergeWriter<'_> {
     ///
     /// # Errors
     /// [`Error::NoSpace`] and others before the manifest is written; a failure of that is final.
-    pub fn install(mut self, inputs: &[SealedSegment]) -> Result<Vec<u32>, Error> {
+    pub fn install(mut self, inputs: &[SealedSegment]) -> Result<Vec<SealedSegment>, Error> {
         let synced = self.flush().and_then(|()| {
             for output in &self.outputs {
                 output.segment.file.sync().context(|| "fsync of a merge's output".into())?;
@@ -190,7 +192,11 @@ impl MergeWriter<'_> {
         }
         let _unobserved = self.log.snapshots.while_installing();
         let mut manifest = self.log.manifest.lock();
-        if let Err(error) = manifest.append_all(&changes) {
+        let mut appended = manifest.append_all(&changes);
+        if appended.as_ref().is_err_and(is_no_space) && self.log.give_up_reserve() {
+            appended = manifest.append_all(&changes);
+        }
+        if let Err(error) = appended {
             drop(manifest);
             // Half of the group may be there: without its end it does not count.
             let full = is_no_space(&error);
@@ -205,7 +211,11 @@ impl MergeWriter<'_> {
             }
         }
         manifest.sync().map_err(|error| self.log.fail("fsync of the manifest", &error))?;
-        Ok(self.outputs.iter().map(|output| output.segment.id).collect())
+        let sealed = |output: &Output| {
+            let Output { end, first_sequence, last_sequence, .. } = *output;
+            SealedSegment { id: output.segment.id, end, first_sequence, last_sequence }
+        };
+        Ok(self.outputs.iter().map(sealed).collect())
     }
 
     /// Removes the outputs.
@@ -235,6 +245,9 @@ impl MergeWriter<'_> {
         if let Some(output) = self.outputs.last() {
             let offset = output.end - self.buffer.len() as u64;
             output.segment.file.write_all_at(&self.buffer, offset).context(|| "writing a merge's output".into())?;
+            if offset / PORTION < output.end / PORTION {
+                output.segment.file.sync().context(|| "fsync of a merge's output".into())?;
+            }
         }
         self.buffer.clear();
         Ok(())

@@ -11,6 +11,7 @@
 //! * A failed write or sync is final: the log refuses all later appends. A full disk is no failure as long as the
 //!   half-written transaction could be cut off again.
 
+mod ballast;
 mod codec;
 mod error;
 mod files;
@@ -57,6 +58,7 @@ pub use verify::{Defect, Seen, Span};
 pub use writer::{Appender, Draft};
 
 use crate::medium::Medium;
+use ballast::Ballast;
 use manifest::Manifest;
 use segment::Segment;
 use writer::Writer;
@@ -93,6 +95,7 @@ pub struct Log {
     /// Sealed segments that have a hint, or can have none.
     hinted: Mutex<BTreeSet<u32>>,
     counters: statistics::Counters,
+    ballast: Ballast,
 }
 
 impl Log {
@@ -184,7 +187,7 @@ impl Log {
         let (target, retired, active) = self.writer.lock().unsynced();
         if !retired.is_empty() {
             // Before the active segment is synced, and so before anything in it is acknowledged.
-            self.seal(&retired).inspect_err(|_| self.writer.lock().retire_again(retired))?;
+            self.with_reserve(|| self.seal(&retired)).inspect_err(|_| self.writer.lock().retire_again(retired))?;
         }
         let synced = active.map_or(Ok(()), |segment| segment.file.sync());
         synced.map_err(|error| self.fail("fsync of the log", &error))?;

@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use super::error::{Context, Error};
+use super::ballast::{self, Ballast};
+use super::error::{Context, Error, is_no_space};
 use super::files;
 use super::format;
 use super::hint::Hint;
@@ -107,7 +108,13 @@ impl Log {
         let manifest = match options.read_only {
             true => Manifest::read_only(epoch, list),
             false => {
-                settle(&*medium, id, epoch + 1, list, &tail, last_sequence).context(|| "settling the log".into())?
+                let settle = || settle(&*medium, id, epoch + 1, list.clone(), &tail, last_sequence);
+                let settled = match settle() {
+                    // A store on a full disk must open, or nothing in it can be deleted.
+                    Err(error) if is_no_space(&error) && ballast::give_up(&*medium) => settle(),
+                    other => other,
+                };
+                settled.context(|| "settling the log".into())?
             }
         };
         if !options.read_only {
@@ -140,6 +147,7 @@ impl Log {
             failure: OnceLock::new(),
             hinted: Mutex::new(report.hints.iter().copied().collect()),
             counters: Counters::default(),
+            ballast: Ballast::default(),
             options,
         };
         if !log.options.read_only {

@@ -144,11 +144,13 @@ impl Writer {
 pub struct Appender<'a> {
     log: &'a Log,
     writer: MutexGuard<'a, Writer>,
+    /// What is appended frees space: for its sake the reserve file is given up.
+    frees: bool,
 }
 
 impl<'a> Appender<'a> {
     pub(super) fn new(log: &'a Log, writer: MutexGuard<'a, Writer>) -> Appender<'a> {
-        Appender { log, writer }
+        Appender { log, writer, frees: false }
     }
 
     /// The sequence number that the next record will have.
@@ -156,11 +158,24 @@ impl<'a> Appender<'a> {
         self.writer.next_sequence
     }
 
+    /// Says that what is appended from now on frees space: if there is no room for it, the reserve file is given up.
+    pub fn frees_space(&mut self) {
+        self.frees = true;
+    }
+
     /// Appends one transaction and hands it to the operating system. Returns where each record is.
     ///
     /// # Errors
     /// [`Error::NoSpace`] leaves the log as it was; any other failure of the medium is final.
     pub fn append(&mut self, drafts: &[Draft<'_>]) -> Result<Vec<Location>, Error> {
+        let log = self.log;
+        match self.frees {
+            true => log.with_reserve(|| self.try_append(drafts)),
+            false => self.try_append(drafts),
+        }
+    }
+
+    fn try_append(&mut self, drafts: &[Draft<'_>]) -> Result<Vec<Location>, Error> {
         // Checked with the lock held: a sync may have failed since the caller began.
         self.log.check()?;
         let total: u64 = drafts.iter().map(|draft| record_len(draft.body_len())).sum();

@@ -88,6 +88,12 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Cuts or extends (with zeros) the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Sets room aside for the first `len` bytes, and makes the file as long as that: fallocate(2). `Unsupported` where
+    /// the medium cannot.
+    fn allocate(&self, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Makes the file's bytes and length durable: fdatasync(2).
     fn sync(&self) -> io::Result<()>;
 

@@ -62,6 +62,8 @@ struct State {
     locks: Locks,
     /// Bytes that all files together may hold.
     capacity: u64,
+    /// Whether [`File::allocate`] is not supported.
+    sparse: bool,
     /// Syncs that do nothing: of what starts with these paths.
     ignored: Vec<String>,
     /// Syncs that do nothing: of just these directories.
@@ -77,6 +79,7 @@ impl State {
             faults: Faults::default(),
             locks: Locks::default(),
             capacity,
+            sparse: false,
             ignored: Vec::new(),
             ignored_dirs: Vec::new(),
             links: true,
@@ -157,6 +160,11 @@ impl SimDisk {
     /// From now on no file can be given a second name, as on a file system that knows no hard links.
     pub fn refuse_links(&self) {
         self.state.lock().links = false;
+    }
+
+    /// From now on room cannot be set aside, as on a file system without fallocate(2).
+    pub fn forbid_allocation(&self) {
+        self.state.lock().sparse = true;
     }
 
     /// Flips the bits `xor` of a byte on the medium and in what is read now. False if there is no such byte.

@@ -83,6 +83,9 @@ pub enum Error {
     /// The store is open for reading only.
     #[error("the store is open for reading only")]
     ReadOnly,
+    /// The store is about to be closed.
+    #[error("the store is being closed")]
+    Closing,
     /// The log or the medium failed.
     #[error(transparent)]
     Log(log::Error),
@@ -121,6 +124,7 @@ impl Error {
             Error::TooLarge => libc::EFBIG,
             Error::NoSpace | Error::OutOfMemory => libc::ENOSPC,
             Error::ReadOnly => libc::EROFS,
+            Error::Closing => libc::ESHUTDOWN,
             Error::DamagedKey { .. } | Error::Strict(_) | Error::Log(_) => libc::EIO,
         }
     }

@@ -95,6 +95,7 @@ impl Shared {
             }
             // A full disk is met again, and reported, by the writer that needs the segment.
             let _ = self.log.prepare();
+            self.log.keep_reserve();
             if stop && self.queue.lock().waiting.is_empty() {
                 return;
             }

@@ -44,7 +44,7 @@ pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 pub use error::{Error, Refusal};
 pub use extents::Extent;
 pub use group_commit::Callback;
-pub use merge::MergeStatistics;
+pub use merge::{DeadSpace, MergePolicy, MergeStatistics, MergeWindow, PlannedMerge};
 pub use namespace::{RESERVED, RenameMode, Unlink, check_name};
 pub use options::{Clock, Options};
 pub use paths::{Batch, Listed};
@@ -70,12 +70,14 @@ const LOCK: &str = "lock";
 
 /// A durable key-value store in a directory.
 pub struct Store {
-    commits: GroupCommit,
+    /// First, so that it ends first.
+    _merging: merge::Background,
+    merger: Arc<merge::Merger>,
+    commits: Arc<GroupCommit>,
     log: Arc<Log>,
-    keydir: RwLock<Keydir>,
+    keydir: Arc<RwLock<Keydir>>,
     reserve: Reserve,
     memory_limit: MemoryLimit,
-    merger: merge::Merger,
     counters: statistics::Counters,
     options: Options,
     report: RecoveryReport,
@@ -185,15 +187,37 @@ impl Store {
         report.tell();
         let log = Arc::new(log);
         let background = options.background && !options.read_only;
+        log.keep_reserve();
         let commits = GroupCommit::new(Arc::clone(&log), background)
             .map_err(|source| io_error("starting the sync thread", source))?;
         let total = medium.space().map_or(0, |space| space.total);
         let reserve = Reserve::new((2 * u64::from(options.segment_size)).min(total / 20));
-        let keydir = RwLock::new(keydir);
-        let (merger, counters) = (merge::Merger::default(), statistics::Counters::default());
+        let (keydir, commits) = (Arc::new(RwLock::new(keydir)), Arc::new(commits));
+        let merger = merge::Merger::new(
+            Arc::clone(&log),
+            Arc::clone(&keydir),
+            Arc::clone(&commits),
+            options.clone(),
+            reserve.bytes(),
+        );
+        let merger = Arc::new(merger);
+        let merging = merge::Background::new(Arc::clone(&merger), background)
+            .map_err(|source| io_error("starting the merge thread", source))?;
+        let counters = statistics::Counters::default();
         let memory_limit = MemoryLimit::new(options.memory_limit);
-        let store =
-            Store { commits, log, keydir, reserve, memory_limit, merger, counters, options, report, _lock: lock };
+        let store = Store {
+            _merging: merging,
+            merger,
+            commits,
+            log,
+            keydir,
+            reserve,
+            memory_limit,
+            counters,
+            options,
+            report,
+            _lock: lock,
+        };
         if store.log.written() == 0 && !store.options.read_only {
             store.found()?;
         }
@@ -473,6 +497,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        self.merger.stop();
         let ended = self.sync().and_then(|()| match self.log.note_end() {
             // What it notes is of use only after another misfortune.
             Err(crate::log::Error::NoSpace | crate::log::Error::ReadOnly) => Ok(()),

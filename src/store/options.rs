@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::attributes::Time;
+use super::merge::MergePolicy;
 use crate::log::StoreId;
 
 /// How a store is opened.
@@ -22,10 +23,13 @@ pub struct Options {
     pub durable: bool,
     /// Bytes after which a segment of the log is sealed.
     pub segment_size: u32,
-    /// Run the thread that syncs for those who cannot wait. Without it (in tests) whoever asks does.
+    /// Run the thread that syncs for those who cannot wait, and the one that merges. Without them (in tests) whoever
+    /// asks does.
     pub background: bool,
     /// Bytes of memory that the keys may take: at the limit no new ones are made.
     pub memory_limit: Option<u64>,
+    /// When the store merges by itself.
+    pub merge: MergePolicy,
     /// What time it is.
     pub clock: Clock,
     /// The identity of a store that is made; random by default.
@@ -42,6 +46,7 @@ impl Default for Options {
             segment_size: 64 << 20,
             background: true,
             memory_limit: None,
+            merge: MergePolicy::default(),
             clock: Clock::default(),
             id: None,
         }
@@ -57,6 +62,7 @@ impl fmt::Debug for Options {
             .field("strict", &self.strict)
             .field("durable", &self.durable)
             .field("segment_size", &self.segment_size)
+            .field("merge", &self.merge)
             .finish_non_exhaustive()
     }
 }

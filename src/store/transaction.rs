@@ -255,7 +255,7 @@ impl<'a> Transaction<'a> {
         let mut forgotten = Vec::new();
         let mut orphans = Vec::new();
         let first = self.appender.next_sequence();
-        let (mut grows, mut put) = (false, 0);
+        let (mut grows, mut frees, mut put) = (false, false, 0);
         for id in std::mem::take(&mut self.order) {
             let Some(Change { mut state, fresh, provisional, removed, update }) = self.changes.remove(&id) else {
                 continue;
@@ -264,7 +264,10 @@ impl<'a> Transaction<'a> {
                 match (fresh, provisional) {
                     (true, _) => {}
                     (false, true) => forgotten.push(id),
-                    (false, false) => records.push(Record::Tombstone { entry: id }),
+                    (false, false) => {
+                        frees = true;
+                        records.push(Record::Tombstone { entry: id });
+                    }
                 }
                 orphans.push((id, state));
                 continue;
@@ -294,6 +297,8 @@ impl<'a> Transaction<'a> {
         if grows {
             let bytes = records.iter().map(Record::size).sum();
             self.store.reserve.take(&**self.store.log.medium(), bytes)?;
+        } else if frees {
+            self.appender.frees_space();
         }
         let stage = first;
         let sequence = self.append_staged(records, stage)?;

@@ -1,13 +1,14 @@
 //! Doing what a request says, on an open store.
 
 use std::io::{Read, Write};
+use std::num::NonZeroU64;
 
-use super::{Entry, Recovery, Reply, Request, StoreInfo, verify};
+use super::{Entry, Merge, Recovery, Reply, Request, StoreInfo, verify};
 use crate::cli::exit::{Failure, NO_KEY, OTHER};
 use crate::cli::progress::Bar;
 use crate::fuse::Invalidator;
 use crate::log::FORMAT_VERSION;
-use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, ROOT, Store};
+use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Store};
 
 /// The kernel's caches, if the store is mounted: they must hear of changes that it did not make itself.
 pub(in crate::cli) struct Caches<'a>(pub(in crate::cli) Option<&'a Invalidator>);
@@ -40,8 +41,11 @@ pub(in crate::cli) fn execute(
             let stat = stat.ok_or_else(|| failed(key, Error::NotFound))?;
             Reply::Entries(vec![entry(store, Listed { key: key.clone(), stat })])
         }
-        Request::Compact => {
-            store.compact()?;
+        Request::Compact { rate } => {
+            match rate.and_then(NonZeroU64::new) {
+                None => store.compact()?,
+                rate => store.compact_at(rate)?,
+            }
             Reply::Done
         }
         Request::Snapshot { name } => Reply::Snapshots(vec![store.snapshot(name)?.into()]),
@@ -49,6 +53,10 @@ pub(in crate::cli) fn execute(
         Request::RemoveSnapshot { name } => {
             store.remove_snapshot(name)?;
             Reply::Done
+        }
+        Request::PlanCompaction => {
+            let merge = |PlannedMerge { segments, bytes, copied }| Merge { segments, bytes, copied };
+            Reply::Merges(store.planned_compaction().into_iter().map(merge).collect())
         }
         Request::Info => Reply::Info(Box::new(info(store)?)),
         // The daemon's end tells on its own how far it has come.

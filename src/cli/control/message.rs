@@ -23,8 +23,10 @@ pub(in crate::cli) enum Request {
     Stat { key: Vec<u8> },
     /// What the store says of itself.
     Info,
-    /// Merge until little is dead.
-    Compact,
+    /// Merge until little is dead, reading so many bytes a second.
+    Compact { rate: Option<u64> },
+    /// What that would do.
+    PlanCompaction,
     /// Take a snapshot.
     Snapshot { name: String },
     /// The snapshots.
@@ -44,7 +46,8 @@ impl Request {
             // The root has a stat too.
             Request::Stat { key } if key.is_empty() => vec![],
             Request::Stat { key } => vec![key],
-            Request::List { .. } | Request::Info | Request::Compact | Request::Verify => vec![],
+            Request::List { .. } | Request::Info | Request::Verify => vec![],
+            Request::Compact { .. } | Request::PlanCompaction => vec![],
             Request::Snapshots => vec![],
             Request::Snapshot { name } | Request::RemoveSnapshot { name } => {
                 return Ok(check_snapshot_name(name)?);
@@ -70,6 +73,7 @@ pub(in crate::cli) enum Reply {
     },
     Entries(Vec<Entry>),
     Info(Box<StoreInfo>),
+    Merges(Vec<Merge>),
     Snapshots(Vec<Snapshot>),
     /// How far a verification has come; another reply follows.
     Progress {
@@ -78,6 +82,15 @@ pub(in crate::cli) enum Reply {
     },
     Verified(Box<Verification>),
     Failed(Failure),
+}
+
+/// A merge that would be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::cli) struct Merge {
+    pub(in crate::cli) segments: Vec<u32>,
+    pub(in crate::cli) bytes: u64,
+    /// Bytes of these that it would copy.
+    pub(in crate::cli) copied: u64,
 }
 
 /// A key, with what stat shows of it.

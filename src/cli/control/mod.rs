@@ -18,7 +18,7 @@ mod verify;
 
 pub(super) use client::Connection;
 pub(super) use execute::{Caches, copy_value, execute};
-pub(super) use message::{DamagedPart, Entry, Recovery, Reply, Request, Snapshot, StoreInfo, Verification};
+pub(super) use message::{DamagedPart, Entry, Merge, Recovery, Reply, Request, Snapshot, StoreInfo, Verification};
 pub(super) use server::Server;
 pub(super) use statistics::Statistics;
 pub(super) use verify::verify;

@@ -56,6 +56,8 @@ impl Replay for Bytes {
     fn apply(&mut self, change: &ByteChange) {
         match change {
             ByteChange::Write { offset, data } => self.write(data, *offset),
+            // Zeros that nobody has touched take no memory.
+            ByteChange::SetLen(len) if self.0.is_empty() => self.0 = Arc::new(vec![0; *len]),
             ByteChange::SetLen(len) => Arc::make_mut(&mut self.0).resize(*len, 0),
             ByteChange::Flip { offset, xor } => {
                 if let Some(byte) = Arc::make_mut(&mut self.0).get_mut(*offset) {

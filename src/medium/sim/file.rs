@@ -105,6 +105,16 @@ impl File for SimFile {
         Ok(())
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        if self.state.lock().sparse {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        match self.len()? < len {
+            true => self.set_len(len),
+            false => Ok(()),
+        }
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         let begun = state.faults.begin();

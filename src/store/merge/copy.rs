@@ -2,12 +2,16 @@
 
 use std::ops::Range;
 
+use hashbrown::HashMap;
+
 use crate::log::{HEADER_LEN, Header, Location, MergeWriter, SealedSegment};
 use crate::store::extents::Extent;
 use crate::store::keydir::Keydir;
 use crate::store::range_map::Piece;
 use crate::store::record::{self, DATA_PREFIX, NodeRecord};
-use crate::store::{EntryId, Error, Store};
+use crate::store::{EntryId, Error};
+
+use super::{Merger, Residue};
 
 /// Changes applied to the keydir under one lock.
 const CHUNK: usize = 1000;
@@ -23,19 +27,22 @@ enum Move {
 
 /// Copies live records and remembers where they went.
 pub(super) struct Copier<'a> {
-    store: &'a Store,
+    merger: &'a Merger,
     writer: MergeWriter<'a>,
     /// Nothing older than the run is left.
     oldest: bool,
     /// The first sequence number of the run.
     first_sequence: u64,
     moves: Vec<Move>,
+    /// By output: bytes that nobody will point to.
+    residues: HashMap<u32, Residue>,
 }
 
 impl<'a> Copier<'a> {
-    pub(super) fn new(store: &'a Store, run: &[SealedSegment], oldest: bool) -> Copier<'a> {
+    pub(super) fn new(merger: &'a Merger, run: &[SealedSegment], oldest: bool) -> Copier<'a> {
         let first_sequence = run.first().map_or(0, |segment| segment.first_sequence);
-        Copier { store, writer: store.log.merge_writer(), oldest, first_sequence, moves: Vec::new() }
+        let writer = merger.log.merge_writer();
+        Copier { merger, writer, oldest, first_sequence, moves: Vec::new(), residues: HashMap::new() }
     }
 
     /// Copies a record, as far as it is live.
@@ -45,7 +52,7 @@ impl<'a> Copier<'a> {
             record::DATA => self.data(header, from, body),
             record::HOLE => self.hole(header, body),
             record::TOMBSTONE if self.oldest => Ok(()),
-            _ => self.append(header, body).map(drop),
+            _ => self.hold(header, body),
         }
     }
 
@@ -53,7 +60,7 @@ impl<'a> Copier<'a> {
         let (id, sequence) = (header.entry, header.sequence);
         let [front, bulk] = body;
         let Some(NodeRecord { state, stage, inline }) = record::decode_node(front, sequence, header.bulk_len()) else {
-            return self.append(header, body).map(drop);
+            return self.hold(header, body);
         };
         let value = inline.map_or(0..0, |(_, len)| 0..u64::from(len));
         // What keeps its stage waits for this record to be published at the next start.
@@ -67,10 +74,12 @@ impl<'a> Copier<'a> {
             Some((is_meta, current, live_parts(keydir, id, value.clone(), from, sequence)))
         });
         if publishes && current {
-            let to = self.append(header, body)?;
-            if is_meta {
-                self.moves.push(Move::Meta { id, sequence, to, len: (HEADER_LEN + front.len() + bulk.len()) as u64 });
+            if !is_meta {
+                return self.hold(header, body);
             }
+            let len = (HEADER_LEN + front.len() + bulk.len()) as u64;
+            let to = self.append(header.kind, header, body, len)?;
+            self.moves.push(Move::Meta { id, sequence, to, len });
             return Ok(());
         }
         // Every part of its stage is in the run too, or was merged before, and says itself that it is published.
@@ -78,8 +87,9 @@ impl<'a> Copier<'a> {
         if is_meta {
             let front = record::encode_node(&state, sequence, 0);
             let bytes = if whole { bulk } else { &[] };
-            let to = self.append(header, [&front, bytes])?;
-            self.moves.push(Move::Meta { id, sequence, to, len: (HEADER_LEN + front.len()) as u64 });
+            let len = (HEADER_LEN + front.len()) as u64;
+            let to = self.append(header.kind, header, [&front, bytes], len + bytes.len() as u64)?;
+            self.moves.push(Move::Meta { id, sequence, to, len });
             if whole {
                 let body_len = (front.len() + bytes.len()) as u32;
                 let extent = Extent { location: to, body_len, skip: front.len() as u32, sequence };
@@ -92,7 +102,7 @@ impl<'a> Copier<'a> {
 
     fn data(&mut self, header: &Header, from: Location, body: Body<'_>) -> Result<(), Error> {
         let Some((stage, offset, len)) = record::decode_data(body[0], header.bulk_len()) else {
-            return self.append(header, body).map(drop);
+            return self.hold(header, body);
         };
         let (id, sequence) = (header.entry, header.sequence);
         let live = self.looked_up(|keydir| Some(live_parts(keydir, id, offset..offset + len, from, sequence)));
@@ -101,15 +111,15 @@ impl<'a> Copier<'a> {
 
     fn hole(&mut self, header: &Header, body: Body<'_>) -> Result<(), Error> {
         let Some((stage, offset, len)) = record::decode_hole(body[0]) else {
-            return self.append(header, body).map(drop);
+            return self.hold(header, body);
         };
         let counts = {
-            let keydir = self.store.keydir.read();
+            let keydir = self.merger.keydir.read();
             let current = keydir.get(header.entry).is_some_and(|node| header.sequence >= node.state.value_start);
             current && keydir.is_published(stage)
         };
         match counts && !self.oldest {
-            true => self.append(header, [&record::encode_hole(self.kept(stage), offset, len), &[]]).map(drop),
+            true => self.hold(header, [&record::encode_hole(self.kept(stage), offset, len), &[]]),
             false => Ok(()),
         }
     }
@@ -134,7 +144,7 @@ impl<'a> Copier<'a> {
             let start = (extent.skip as usize).saturating_sub(front.len());
             let Some(bytes) = bulk.get(start..start + len) else { continue };
             let data = record::encode_data(stage, range.start);
-            let location = self.writer.append(record::DATA, header.entry, header.sequence, [&data, bytes])?;
+            let location = self.append(record::DATA, header, [&data, bytes], bytes.len() as u64)?;
             let body_len = (DATA_PREFIX + len) as u32;
             let to = Extent { location, body_len, skip: DATA_PREFIX as u32, sequence: header.sequence };
             self.moves.push(Move::Extent { id: header.entry, range, from, to });
@@ -142,18 +152,30 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    fn append(&mut self, header: &Header, body: Body<'_>) -> Result<Location, Error> {
-        Ok(self.writer.append(header.kind, header.entry, header.sequence, body)?)
+    /// Copies a record that counts as long as something older may be left, and to which nobody points.
+    fn hold(&mut self, header: &Header, body: Body<'_>) -> Result<(), Error> {
+        let (location, len) = self.write(header.kind, header, body)?;
+        self.residues.entry(location.segment).or_default().held += len;
+        Ok(())
+    }
+
+    /// Copies a record of which so many bytes are live.
+    fn append(&mut self, kind: u8, header: &Header, body: Body<'_>, live: u64) -> Result<Location, Error> {
+        let (location, len) = self.write(kind, header, body)?;
+        self.residues.entry(location.segment).or_default().stuck += len.saturating_sub(live);
+        Ok(location)
+    }
+
+    /// Returns also how many bytes it took, the header of a new output among them.
+    fn write(&mut self, kind: u8, header: &Header, body: Body<'_>) -> Result<(Location, u64), Error> {
+        let before = self.writer.written();
+        let location = self.writer.append(kind, header.entry, header.sequence, body)?;
+        Ok((location, self.writer.written() - before))
     }
 
     /// What the keydir says of an entry that may be gone.
     fn looked_up<R: Default>(&self, look: impl FnOnce(&Keydir) -> Option<R>) -> R {
-        look(&self.store.keydir.read()).unwrap_or_default()
-    }
-
-    /// Bytes written so far.
-    pub(super) fn written(&self) -> u64 {
-        self.writer.written()
+        look(&self.merger.keydir.read()).unwrap_or_default()
     }
 
     /// Removes what was written.
@@ -162,10 +184,10 @@ impl<'a> Copier<'a> {
     }
 
     /// Puts the copies in the place of the originals, first in the manifest, then in the keydir. Returns the outputs.
-    pub(super) fn install(self, run: &[SealedSegment]) -> Result<Vec<u32>, Error> {
+    pub(super) fn install(self, run: &[SealedSegment]) -> Result<Vec<(SealedSegment, Residue)>, Error> {
         let outputs = self.writer.install(run)?;
         for moves in self.moves.chunks(CHUNK) {
-            let mut keydir = self.store.keydir.write();
+            let mut keydir = self.merger.keydir.write();
             for moved in moves {
                 match moved {
                     Move::Meta { id, sequence, to, len } => keydir.move_meta(*id, *sequence, *to, *len),
@@ -173,7 +195,8 @@ impl<'a> Copier<'a> {
                 }
             }
         }
-        Ok(outputs)
+        let residue = |id| self.residues.get(&id).copied().unwrap_or_default();
+        Ok(outputs.into_iter().map(|output| (output, residue(output.id))).collect())
     }
 }
 

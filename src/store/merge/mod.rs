@@ -14,17 +14,37 @@
 //! * A tombstone or a hole may go when nothing older than it can be left: when the merge takes the oldest segments.
 //! * Segments with bytes that are staged and not published are left alone: those who staged them know where they are.
 //! * A segment with a damaged record is never merged: what is behind the damage may yet be wanted.
+//! * No lock but that which keeps merges apart is held while bytes are copied, synced or waited for.
 
+mod background;
 mod copy;
 mod plan;
+mod policy;
+mod throttle;
 
-use hashbrown::HashSet;
-use parking_lot::Mutex;
+#[cfg(test)]
+mod tests;
 
-use super::usage::Usage;
-use super::{Error, Store};
-use crate::log::{Error as LogError, SealedSegment};
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::{HashMap, HashSet};
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use super::group_commit::GroupCommit;
+use super::keydir::Keydir;
+use super::{Error, Options, Store, io_error};
+use crate::log::{Error as LogError, Log, SealedSegment};
+pub(super) use background::Background;
 use copy::Copier;
+use plan::{Candidate, Limits};
+pub use policy::{DeadSpace, MergePolicy, MergeWindow};
+use throttle::Throttle;
+
+/// How often a merge is begun on a disk that is almost full, each time with less.
+const ATTEMPTS: usize = 4;
 
 /// What merging has done since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,23 +57,54 @@ pub struct MergeStatistics {
     pub bytes_written: u64,
 }
 
-/// The state of merging.
-#[derive(Debug, Default)]
+/// A merge that is worth doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedMerge {
+    /// The segments that it takes, by number; those that an earlier one of the same plan makes are not named.
+    pub segments: Vec<u32>,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of these that it copies; the others come back.
+    pub copied: u64,
+}
+
+/// Bytes of a segment that are not live, and stay when it is merged.
+#[derive(Clone, Copy, Debug, Default)]
+struct Residue {
+    /// As long as something older may be left.
+    held: u64,
+    /// Anyway: headers, padding.
+    stuck: u64,
+}
+
+/// Merges, one at a time.
 pub(super) struct Merger {
+    log: Arc<Log>,
+    keydir: Arc<RwLock<Keydir>>,
+    commits: Arc<GroupCommit>,
+    options: Options,
+    /// When only so many bytes are free, little dead space is worth a merge.
+    reserve: u64,
     /// Held while a merge runs.
     running: Mutex<()>,
+    stopped: Mutex<bool>,
+    wake: Condvar,
     statistics: Mutex<MergeStatistics>,
-    /// Segments that are left alone: damaged, or found to be all live although they looked otherwise.
-    left_alone: Mutex<HashSet<u32>>,
+    /// What is known of the segments that merges wrote. Of others all that is not live is taken for dead; the first
+    /// merge of them tells.
+    residues: Mutex<HashMap<u32, Residue>>,
+    /// Segments that are left alone.
+    damaged: Mutex<HashSet<u32>>,
 }
 
 impl Store {
-    /// Merges once, if there is a run of segments worth it. Returns whether there was.
+    /// Merges once, if there is a run of segments worth it by [`Options::merge`]. Returns whether there was.
     ///
     /// # Errors
     /// Those of the log. [`Error::NoSpace`] leaves everything as it was.
     pub fn merge(&self) -> Result<bool, Error> {
-        self.merge_with(plan::TRIGGER)
+        self.check_writable()?;
+        self.merger.merge_due()
     }
 
     /// Merges until no run of segments has more than a tenth of its bytes dead.
@@ -61,8 +112,23 @@ impl Store {
     /// # Errors
     /// As [`Store::merge`].
     pub fn compact(&self) -> Result<(), Error> {
-        while self.merge_with(plan::COMPACT)? {}
+        self.compact_at(self.options.merge.rate)
+    }
+
+    /// The same, reading so many bytes a second.
+    ///
+    /// # Errors
+    /// As [`Store::merge`].
+    pub fn compact_at(&self, rate: Option<NonZeroU64>) -> Result<(), Error> {
+        self.check_writable()?;
+        let mut throttle = Throttle::new(rate);
+        while self.merger.merge_within(&self.merger.limits().compact(), &mut throttle)? {}
         Ok(())
+    }
+
+    /// What [`Store::compact`] would do now, as far as can be told without reading.
+    pub fn planned_compaction(&self) -> Vec<PlannedMerge> {
+        self.merger.planned_compaction()
     }
 
     /// Merges `count` sealed segments from the `first` on, in order of sequence numbers, whatever is dead in them.
@@ -71,11 +137,15 @@ impl Store {
     /// # Errors
     /// As [`Store::merge`].
     pub fn merge_run(&self, first: usize, count: usize) -> Result<bool, Error> {
-        self.merge_chosen(|segments, _, untouchable| {
-            let run = segments.get(first..first.saturating_add(count).min(segments.len()))?;
-            let allowed = !run.is_empty() && run.iter().all(|segment| !untouchable.contains(&segment.id));
-            allowed.then(|| run.to_vec())
-        })
+        self.check_writable()?;
+        let _alone = self.merger.running.lock();
+        let candidates = self.merger.candidates();
+        let run = first..first.saturating_add(count).min(candidates.len());
+        let chosen = candidates.get(run.clone()).unwrap_or_default();
+        if chosen.is_empty() || !chosen.iter().all(|candidate| candidate.allowed) {
+            return Ok(false);
+        }
+        self.merger.run_merge(&candidates, run, &mut Throttle::new(None)).map(|()| true)
     }
 
     /// What merging has done since the store was opened.
@@ -83,44 +153,141 @@ impl Store {
         *self.merger.statistics.lock()
     }
 
-    fn merge_with(&self, trigger: f64) -> Result<bool, Error> {
-        let size = self.log.segment_size();
-        self.merge_chosen(|segments, usage, untouchable| plan::choose(segments, usage, untouchable, trigger, size))
+    /// Ends merging for as long as the store is open: a merge that is under way is given up. Dropping the store does so
+    /// too.
+    pub fn stop_merging(&self) {
+        self.merger.stop();
     }
+}
 
-    fn merge_chosen(
-        &self,
-        choose: impl FnOnce(&[SealedSegment], &Usage, &HashSet<u32>) -> Option<Vec<SealedSegment>>,
-    ) -> Result<bool, Error> {
-        let _alone = self.merger.running.lock();
-        self.check_writable()?;
-        let (run, oldest) = {
-            let segments = self.log.sealed();
-            let keydir = self.keydir.read();
-            let mut untouchable = keydir.staged_segments();
-            untouchable.extend(self.merger.left_alone.lock().iter());
-            let Some(run) = choose(&segments, &keydir.usage, &untouchable) else { return Ok(false) };
-            let oldest = segments.first() == run.first();
-            (run, oldest)
-        };
-        let size: u64 = run.iter().map(|segment| segment.end).sum();
-        // What it writes at most, it gives back in the end; the reserve is there for this.
-        if self.space()?.available < size {
-            return Err(Error::NoSpace);
+impl Merger {
+    pub(super) fn new(
+        log: Arc<Log>,
+        keydir: Arc<RwLock<Keydir>>,
+        commits: Arc<GroupCommit>,
+        options: Options,
+        reserve: u64,
+    ) -> Merger {
+        Merger {
+            log,
+            keydir,
+            commits,
+            options,
+            reserve,
+            running: Mutex::default(),
+            stopped: Mutex::default(),
+            wake: Condvar::new(),
+            statistics: Mutex::default(),
+            residues: Mutex::default(),
+            damaged: Mutex::default(),
         }
-        self.run_merge(&run, oldest, size).map(|()| true)
     }
 
-    fn run_merge(&self, run: &[SealedSegment], oldest: bool, size: u64) -> Result<(), Error> {
-        let mut copier = Copier::new(self, run, oldest);
-        for segment in run {
-            let damage = self.log.visit_sealed(segment, &mut |header, from, body| copier.record(header, from, body));
-            match damage {
-                Ok(None) => {}
-                Ok(Some(damage)) => {
-                    log::error!("segment {} is damaged at {}: it is not merged", segment.id, damage.location);
+    /// Gives up a merge that is under way, and begins no other.
+    pub(super) fn stop(&self) {
+        *self.stopped.lock() = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits for so long. True if there is to be no merge any more.
+    fn pause(&self, time: Duration) -> bool {
+        let mut stopped = self.stopped.lock();
+        self.wake.wait_while_for(&mut stopped, |stopped| !*stopped, time);
+        *stopped
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::of(&self.options.merge, self.log.segment_size())
+    }
+
+    /// Free bytes that may be used, the reserve among them: it is there for this.
+    fn room(&self) -> Result<u64, Error> {
+        let space = self.log.medium().space();
+        let space = space.map_err(|source| io_error("asking the medium for its free space", source))?;
+        // A filesystem that reports no size at all is not believed: the write itself will tell.
+        Ok(if space.total == 0 { u64::MAX } else { space.available })
+    }
+
+    /// Merges once, if something is worth it by the store's own policy.
+    fn merge_due(&self) -> Result<bool, Error> {
+        let limits = self.limits();
+        let scarce = self.room()? < self.reserve;
+        let limits = if scarce { limits.compact() } else { limits };
+        self.merge_within(&limits, &mut Throttle::new(self.options.merge.rate))
+    }
+
+    /// Merges once, if something is worth it within these limits.
+    fn merge_within(&self, limits: &Limits, throttle: &mut Throttle) -> Result<bool, Error> {
+        let _alone = self.running.lock();
+        if let Some(reason) = self.log.failure() {
+            return Err(LogError::Failed(reason.to_owned()).into());
+        }
+        let candidates = self.candidates();
+        let mut room = self.room()?;
+        for _ in 0..ATTEMPTS {
+            if let Some(run) = plan::choose(&candidates, &limits.with_room(room)) {
+                match self.run_merge(&candidates, run, throttle) {
+                    // Headers and whole blocks took more than was counted.
+                    Err(Error::NoSpace) => room /= 2,
+                    other => return other.map(|()| true),
+                }
+            } else if plan::choose(&candidates, limits).is_none() {
+                return Ok(false);
+            }
+            // Something is worth it, and there is no room for what it would write.
+            if self.log.give_up_reserve() {
+                room = self.room()?;
+            }
+        }
+        Err(Error::NoSpace)
+    }
+
+    fn planned_compaction(&self) -> Vec<PlannedMerge> {
+        let limits = self.limits().compact();
+        let mut candidates = self.candidates();
+        let mut planned = Vec::new();
+        while let Some(run) = plan::choose(&candidates, &limits) {
+            let taken: Vec<Candidate> = candidates.drain(run.clone()).collect();
+            let copied = taken.iter().map(|candidate| candidate.cost(run.start == 0)).sum();
+            let made = taken.iter().filter(|candidate| candidate.segment.id != 0);
+            planned.push(PlannedMerge {
+                segments: made.map(|candidate| candidate.segment.id).collect(),
+                bytes: taken.iter().map(|candidate| candidate.segment.end).sum(),
+                copied,
+            });
+            if let Some(first) = taken.first().filter(|_| copied > 0) {
+                let segment = SealedSegment { id: 0, end: copied, ..first.segment };
+                candidates.insert(run.start, Candidate { segment, live: copied, held: 0, stuck: 0, allowed: true });
+            }
+        }
+        planned
+    }
+
+    /// The segments that a merge may choose from, in order of sequence numbers.
+    fn candidates(&self) -> Vec<Candidate> {
+        let segments = self.log.sealed();
+        let keydir = self.keydir.read();
+        let staged = keydir.staged_segments();
+        let (residues, damaged) = (self.residues.lock(), self.damaged.lock());
+        let candidate = |segment: SealedSegment| {
+            let Residue { held, stuck } = residues.get(&segment.id).copied().unwrap_or_default();
+            let allowed = !staged.contains(&segment.id) && !damaged.contains(&segment.id);
+            Candidate { segment, live: keydir.usage.live(segment.id), held, stuck, allowed }
+        };
+        segments.into_iter().map(candidate).collect()
+    }
+
+    fn run_merge(&self, candidates: &[Candidate], run: Range<usize>, throttle: &mut Throttle) -> Result<(), Error> {
+        let oldest = run.start == 0;
+        let run: Vec<SealedSegment> =
+            candidates.get(run).unwrap_or_default().iter().map(|candidate| candidate.segment).collect();
+        let mut copier = Copier::new(self, &run, oldest);
+        for segment in &run {
+            match self.copy(segment, &mut copier, throttle) {
+                Ok(true) => {}
+                Ok(false) => {
                     copier.give_up();
-                    self.merger.left_alone.lock().insert(segment.id);
+                    self.damaged.lock().insert(segment.id);
                     return Ok(());
                 }
                 Err(error) => {
@@ -130,28 +297,43 @@ impl Store {
             }
         }
         // What made records dead must not be lost when they are gone.
-        if let Err(error) = self.sync() {
+        if let Err(error) = self.commits.wait(self.log.written()) {
             copier.give_up();
             return Err(error);
         }
-        let written = copier.written();
-        let outputs = copier.install(run)?;
+        let outputs = copier.install(&run)?;
         let inputs: Vec<u32> = run.iter().map(|segment| segment.id).collect();
         self.log.drop_segments(&inputs);
         let mut keydir = self.keydir.write();
         inputs.iter().for_each(|id| keydir.usage.forget(*id));
         drop(keydir);
-        if written * 10 > size * 9 {
-            // It hardly shrank: tombstones and holes that must stay look dead. Not again until something changes.
-            self.merger.left_alone.lock().extend(outputs);
-        } else {
-            self.merger.left_alone.lock().clear();
-        }
-        let mut statistics = self.merger.statistics.lock();
+        let mut residues = self.residues.lock();
+        residues.retain(|id, _| !inputs.contains(id));
+        residues.extend(outputs.iter().map(|(output, residue)| (output.id, *residue)));
+        drop(residues);
+        let read: u64 = run.iter().map(|segment| segment.end).sum();
+        let written: u64 = outputs.iter().map(|(output, _)| output.end).sum();
+        log::info!("merged segments {inputs:?}: {} bytes came back of {read}", read.saturating_sub(written));
+        let mut statistics = self.statistics.lock();
         statistics.merges += 1;
-        statistics.bytes_read += size;
+        statistics.bytes_read += read;
         statistics.bytes_written += written;
         Ok(())
+    }
+
+    /// Copies what is live of a segment. False if it is damaged.
+    fn copy(&self, segment: &SealedSegment, copier: &mut Copier<'_>, throttle: &mut Throttle) -> Result<bool, Error> {
+        let damage = self.log.visit_sealed(segment, &mut |header, from, body| {
+            let wait = throttle.spend(header.record_len(), Instant::now());
+            if self.pause(wait.unwrap_or(Duration::ZERO)) {
+                return Err(Error::Closing);
+            }
+            copier.record(header, from, body)
+        })?;
+        if let Some(damage) = damage {
+            log::error!("segment {} is damaged at {}: it is not merged", segment.id, damage.location);
+        }
+        Ok(damage.is_none())
     }
 }
 

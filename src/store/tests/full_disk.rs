@@ -96,3 +96,114 @@ fn a_disk_without_any_room_loses_nothing() {
     assert_eq!(store.get("last").unwrap().unwrap(), b"1");
     assert_eq!(store.recovery_report().torn, vec![]);
 }
+
+/// Somebody else fills the disk to the last byte.
+fn fill(disk: &SimDisk, room: u64) {
+    let space = disk.space().unwrap();
+    disk.set_capacity(Some(space.total - space.free + room));
+}
+
+fn small(disk: &SimDisk) -> Store {
+    Store::open_on(Arc::new(disk.clone()), Options { segment_size: 4096, ..options() }).unwrap()
+}
+
+/// Whatever room is left, and before whichever call it went: deletions, merges, syncs and starts go on, and then there is
+/// room again.
+#[test]
+fn deletions_and_merges_work_on_a_disk_that_others_filled() {
+    const KEYS: usize = 40;
+    for full_at in 0..KEYS {
+        let room = [0, 1, 39, 40, 41, 63, 64, 100, 300, 1000][full_at % 10];
+        let disk = SimDisk::new();
+        let store = small(&disk);
+        (0..KEYS).for_each(|key| store.put(format!("k{key}"), [key as u8; 900]).unwrap());
+        assert_eq!(disk.file("reserve").unwrap().len(), 4096);
+        for key in 0..KEYS {
+            if key == full_at {
+                fill(&disk, room);
+                assert!(matches!(store.put("more", [1; 3_000]), Err(Error::NoSpace)));
+            }
+            // One in three stays.
+            if key % 3 > 0 {
+                assert!(store.remove(format!("k{key}")).unwrap(), "k{key}, full at {full_at}, {room} bytes left");
+            }
+        }
+        store.sync().unwrap();
+        store.compact().unwrap();
+        assert_eq!(store.info().unwrap().failure, None);
+        store.put("room again", [2; 300]).unwrap();
+        let check = |store: &Store| {
+            for key in 0..KEYS {
+                let kept = key % 3 == 0;
+                assert_eq!(store.get(format!("k{key}")).unwrap().is_some(), kept, "k{key}");
+            }
+            assert_eq!(store.get("room again").unwrap().unwrap(), [2; 300]);
+        };
+        check(&store);
+        drop(store);
+        check(&small(&disk.restart()));
+    }
+}
+
+#[test]
+fn a_store_on_a_full_disk_opens() {
+    let disk = SimDisk::new();
+    let store = small(&disk);
+    (0..20).for_each(|key| store.put(format!("k{key}"), [key as u8; 300]).unwrap());
+    drop(store);
+    for room in [0, 20, 40, 100] {
+        fill(&disk, room);
+        let store = small(&disk);
+        assert!(store.remove(format!("k{room}")).is_ok());
+        check(&store, 0, 0);
+        drop(store);
+        disk.set_capacity(None);
+        drop(small(&disk));
+        assert_eq!(disk.file("reserve").unwrap().len(), 4096, "it is there again");
+    }
+}
+
+#[test]
+fn the_reserve_comes_back_by_itself() {
+    let disk = SimDisk::new();
+    let options = Options { segment_size: 4096, background: true, ..options() };
+    let store = Store::open_on(Arc::new(disk.clone()), options).unwrap();
+    store.put("k", "v").unwrap();
+    fill(&disk, 0);
+    while disk.file("reserve").is_some() {
+        store.put("k2", "v").unwrap_or_default();
+        store.remove("k").unwrap();
+        store.remove("k2").unwrap();
+    }
+    disk.set_capacity(None);
+    store.put("k", "v").unwrap();
+    while disk.file("reserve").is_none_or(|file| file.len() < 4096) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn where_room_cannot_be_set_aside_the_reserve_is_written() {
+    let disk = SimDisk::new();
+    disk.forbid_allocation();
+    drop(small(&disk));
+    assert_eq!(disk.file("reserve").unwrap(), [0; 4096]);
+    // What a power cut left of it is filled up.
+    disk.put_file("reserve", [0; 1000]);
+    drop(small(&disk));
+    assert_eq!(disk.file("reserve").unwrap(), [0; 4096]);
+}
+
+#[test]
+fn a_reader_leaves_the_reserve_alone() {
+    let disk = SimDisk::new();
+    let store = small(&disk);
+    store.put("k", "v").unwrap();
+    drop(store);
+    disk.put_file("reserve", [1; 10]);
+    let options = Options { read_only: true, create: false, ..options() };
+    let store = Store::open_on(Arc::new(disk.clone()), options).unwrap();
+    assert_eq!(store.get("k").unwrap().unwrap(), b"v");
+    drop(store);
+    assert_eq!(disk.file("reserve").unwrap(), [1; 10]);
+}
