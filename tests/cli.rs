@@ -3,6 +3,8 @@
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "cli/backup.rs"]
+mod backup;
 #[path = "cli/command.rs"]
 mod command;
 #[path = "cli/exit_codes.rs"]

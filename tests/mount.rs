@@ -18,6 +18,8 @@ mod commands;
 mod crashes;
 #[path = "mount/directories.rs"]
 mod directories;
+#[path = "mount/export.rs"]
+mod export;
 #[path = "mount/files.rs"]
 mod files;
 #[path = "mount/frozen.rs"]

@@ -29,6 +29,10 @@ pub(super) enum Command {
     Info(InfoArguments),
     Compact(CompactArguments),
     Snapshot(SnapshotArguments),
+    Backup(BackupArguments),
+    Restore(RestoreArguments),
+    Export(ExportArguments),
+    Import(ImportArguments),
     Verify(VerifyArguments),
 }
 
@@ -278,6 +282,51 @@ pub(super) struct VerifyArguments {
     /// Print a JSON object.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Copy a store as it is now, mounted or not, to a directory. The same directory again takes only what is new.
+#[derive(Debug, Args)]
+pub(super) struct BackupArguments {
+    /// The store directory, or a snapshot's.
+    pub(super) store: PathBuf,
+    /// The directory of the backup; one that does not exist is created.
+    pub(super) backup: PathBuf,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Make a store from a backup or a snapshot, and verify it.
+#[derive(Debug, Args)]
+pub(super) struct RestoreArguments {
+    /// The directory of the backup, or of a snapshot.
+    pub(super) backup: PathBuf,
+    /// The store directory: an empty one, or one that does not exist.
+    pub(super) store: PathBuf,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Write all keys of a store, mounted or not, into a directory as plain files, with everything that they have.
+#[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    /// The store directory, or a snapshot's, or a backup's.
+    pub(super) store: PathBuf,
+    /// An empty directory, or one that does not exist.
+    pub(super) directory: PathBuf,
+}
+
+/// Take a tree of plain files into a store that is not mounted, with everything that they have.
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// The directory.
+    pub(super) directory: PathBuf,
+    /// The store directory; one that does not exist is created.
+    pub(super) store: PathBuf,
+    /// Where the tree goes: a directory without keys, made if it is not there; the root by default.
+    #[arg(long, value_name = "KEY")]
+    pub(super) below: Option<OsString>,
 }
 
 fn octal(text: &str) -> Result<u16, String> {

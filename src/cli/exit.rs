@@ -26,6 +26,8 @@ pub(super) const NO_SPACE: u8 = 14;
 pub(super) const READ_ONLY: u8 = 15;
 /// A write or sync failed earlier, or the medium fails now.
 pub(super) const MEDIUM: u8 = 16;
+/// What is to be made is there already.
+pub(super) const OCCUPIED: u8 = 17;
 /// FUSE cannot be used here.
 pub(super) const NO_FUSE: u8 = 20;
 /// The mountpoint is missing or is no directory.
@@ -80,6 +82,8 @@ impl From<Error> for Failure {
                 log::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => NOT_A_STORE,
                 log::Error::Io { .. } => MEDIUM,
                 log::Error::NoSnapshot(_) => NO_KEY,
+                log::Error::NotFrozen => NOT_A_STORE,
+                log::Error::Occupied(_) => OCCUPIED,
                 log::Error::TooLarge(_) | log::Error::Moved | log::Error::SnapshotExists(_) => OTHER,
             },
             _ => OTHER,

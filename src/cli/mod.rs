@@ -5,14 +5,17 @@
 //! nobody notices.
 
 mod arguments;
+mod backup;
 mod compact;
 mod control;
 mod daemon;
 mod exit;
+mod export;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod get;
+mod import;
 mod info;
 mod listing;
 mod ls;
@@ -21,7 +24,9 @@ mod mount;
 mod mount_helper;
 mod mv;
 mod progress;
+mod progress_line;
 mod put;
+mod restore;
 mod rm;
 mod snapshot;
 mod stat;
@@ -72,5 +77,9 @@ fn run(arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Compact(options) => compact::run(&options),
         Command::Snapshot(options) => snapshot::run(&options),
         Command::Verify(options) => verify::run(&options),
+        Command::Backup(options) => backup::run(&options),
+        Command::Restore(options) => restore::run(&options),
+        Command::Export(options) => export::run(&options),
+        Command::Import(options) => import::run(&options),
     }
 }

@@ -4,12 +4,16 @@ use serde_json::json;
 
 use super::arguments::{SnapshotArguments, SnapshotCommand, SnapshotList};
 use super::control::{Reply, Request, Snapshot};
-use super::exit::Failure;
+use super::exit::{Failure, OTHER};
 use super::listing::{bytes, time};
 use super::store_access::{Access, ask};
+use crate::store::is_backup_name;
 
 pub(super) fn run(arguments: &SnapshotArguments) -> Result<(), Failure> {
     match &arguments.command {
+        SnapshotCommand::Create(create) if is_backup_name(&create.name) => {
+            Err(Failure::new(OTHER, "a name that begins so belongs to a backup under way").about(&create.name))
+        }
         SnapshotCommand::Create(create) => {
             ask(&create.store, Access::Write, &Request::Snapshot { name: create.name.clone() }).map(drop)
         }

@@ -25,7 +25,7 @@ pub(super) enum Access {
 }
 
 impl Access {
-    fn options(self) -> Options {
+    pub(super) fn options(self) -> Options {
         // A command that is done in a moment would begin merges and give them up.
         let merge = MergePolicy { window: MergeWindow::Never, ..MergePolicy::default() };
         Options { read_only: self == Access::Read, create: self == Access::Create, merge, ..Options::default() }
@@ -34,7 +34,7 @@ impl Access {
 
 /// Opens a store, or has its daemon do what `ask` does with the connection: `None` from that if the daemon is ending.
 /// Whoever is about to end, or holds the lock without listening yet or any more, is waited for.
-fn open<T>(
+pub(super) fn open<T>(
     path: &Path,
     options: &Options,
     mut ask: impl FnMut(Connection) -> Result<Option<T>, Failure>,
@@ -60,7 +60,7 @@ fn open<T>(
 }
 
 /// A store that this process holds, or what its daemon said.
-enum Opened<T> {
+pub(super) enum Opened<T> {
     Store(Box<Store>),
     Asked(T),
 }

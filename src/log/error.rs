@@ -62,6 +62,12 @@ pub enum Error {
     /// There is no snapshot of this name.
     #[error("there is no snapshot {0}")]
     NoSnapshot(String),
+    /// What should be copied is a store that is written to.
+    #[error("it is neither a snapshot nor a backup: of a store that is written to, take a backup first")]
+    NotFrozen,
+    /// Where a copy should go there is another store, or one that is written to.
+    #[error("{0}")]
+    Occupied(&'static str),
     /// An earlier write or sync failed; nothing is written until the store is opened again.
     #[error("the store is read-only since a write failed ({0}); unmount it, see to the disk, and open it again")]
     Failed(String),

@@ -1,9 +1,12 @@
-//! Names of the files in a store, and the one way to replace a small one.
+//! Names of the files in a store, the one way to replace a small one, and copying one.
 
 use std::io;
 use std::sync::Arc;
 
 use crate::medium::{File, Medium};
+
+/// Bytes copied at once.
+const CHUNK: usize = 1 << 20;
 
 /// The directory of the segments.
 pub(super) const SEGMENTS: &str = "segments";
@@ -63,4 +66,28 @@ pub(super) fn read(medium: &dyn Medium, path: &str, limit: u64) -> io::Result<Ve
     let mut bytes = vec![0; usize::try_from(file.len()?.min(limit)).unwrap_or(0)];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
+}
+
+/// Copies the first `end` bytes of a file into a new one, durable but for its name.
+pub(super) fn copy(from: &dyn File, end: u64, directory: &dyn Medium, path: &str) -> io::Result<()> {
+    let file = directory.create(path)?;
+    let mut buffer = vec![0; usize::try_from(end).unwrap_or(CHUNK).min(CHUNK)];
+    let mut offset = 0;
+    while offset < end {
+        let want = usize::try_from(end - offset).unwrap_or(CHUNK).min(CHUNK);
+        let piece = buffer.get_mut(..want).unwrap_or_default();
+        from.read_exact_at(piece, offset)?;
+        file.write_all_at(piece, offset)?;
+        offset += want as u64;
+    }
+    file.sync()
+}
+
+/// `None` for what is not there.
+pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -13,6 +13,7 @@
 
 mod ballast;
 mod codec;
+mod copy;
 mod error;
 mod files;
 mod format;
@@ -44,6 +45,7 @@ use std::time::Instant;
 use parking_lot::{Mutex, RwLock};
 
 pub use codec::{Decoder, Encoder, Truncated};
+pub use copy::{Copied, CopyKind, Progress, copy_snapshot, is_frozen};
 use error::Context;
 pub use error::Error;
 pub use format::{FORMAT_VERSION, StoreId};

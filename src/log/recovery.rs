@@ -91,7 +91,10 @@ impl Log {
         }
         let highest = list.keys().next_back().copied().unwrap_or(0);
         forget_empty(&mut list, &mut segments)?;
-        for segment in unnamed(&*medium, &list, epoch, id, !options.read_only)? {
+        // What is beside a snapshot's segments is what a backup was copying when it was cut short.
+        let unnamed =
+            if frozen.is_none() { unnamed(&*medium, &list, epoch, id, !options.read_only)? } else { Vec::new() };
+        for segment in unnamed {
             log::error!("the manifest is damaged: it does not name segment {}, which has records", segment.id);
             report.damage.push(Damage { location: place(segment.id, 0), len: 0 });
             list.insert(segment.id, None);
@@ -171,7 +174,7 @@ impl Log {
 }
 
 /// Whether there is nothing here but what a creation that was cut short may have left.
-fn check_vacant(medium: &dyn Medium) -> Result<(), Error> {
+pub(super) fn check_vacant(medium: &dyn Medium) -> Result<(), Error> {
     let ours = [files::LOCK, files::MANIFEST, files::SEGMENTS, "lost+found"];
     let names = medium.list("").context(|| "listing the store directory".into())?;
     match names.iter().all(|name| ours.contains(&name.as_str()) || name.ends_with(".tmp")) {

@@ -19,10 +19,8 @@ use super::files::{self, SNAPSHOTS, TEMPORARY};
 use super::format;
 use super::manifest::{Contents, Frozen, Manifest};
 use super::segment::Segment;
-use crate::medium::{File, Medium, Status, Subdirectory, cannot_link};
+use crate::medium::{Medium, Status, Subdirectory, cannot_link};
 
-/// Bytes copied at once.
-const CHUNK: usize = 1 << 20;
 /// Bytes of a name, so that the temporary one is a name too.
 const MAX_NAME: usize = 255 - TEMPORARY.len();
 
@@ -176,8 +174,8 @@ impl Log {
         for name in self.snapshot_names()? {
             let directory = format!("{SNAPSHOTS}/{name}/{}", files::SEGMENTS);
             // What is removed meanwhile is gone.
-            for file in found(self.medium.list(&directory)).context(context)?.unwrap_or_default() {
-                let status = found(self.medium.status(&format!("{directory}/{file}"))).context(context)?;
+            for file in files::found(self.medium.list(&directory)).context(context)?.unwrap_or_default() {
+                let status = files::found(self.medium.status(&format!("{directory}/{file}"))).context(context)?;
                 let Some(Status::File { len, links }) = status else { continue };
                 let live = files::segment_number(&file).is_some_and(|id| self.segments.read().contains_key(&id));
                 // A file with one name is a copy, or the last link. One with several is shared with the live store, or
@@ -193,7 +191,7 @@ impl Log {
     /// Removes what snapshots that were not finished, or not wholly removed, have left, and makes durable which there
     /// are.
     pub(super) fn settle_snapshots(&self) -> io::Result<()> {
-        let Some(names) = found(self.medium.list(SNAPSHOTS))? else { return Ok(()) };
+        let Some(names) = files::found(self.medium.list(SNAPSHOTS))? else { return Ok(()) };
         self.medium.sync_dir(SNAPSHOTS)?;
         names
             .iter()
@@ -212,7 +210,7 @@ impl Log {
 
     fn snapshot_names(&self) -> Result<Vec<String>, Error> {
         let context = || "listing the snapshots".to_owned();
-        let mut names = found(self.medium.list(SNAPSHOTS)).context(context)?.unwrap_or_default();
+        let mut names = files::found(self.medium.list(SNAPSHOTS)).context(context)?.unwrap_or_default();
         names.retain(|name| is_snapshot_name(name) && matches!(self.medium.status(&path(name)), Ok(Status::Directory)));
         Ok(names)
     }
@@ -226,8 +224,8 @@ impl Log {
     fn make_directories(&self, temporary: &str) -> io::Result<()> {
         // An empty directory of snapshots may be one whose name could not be made durable, and a second sync would
         // write nothing: so it is made anew. With anything in it, it is durable.
-        if found(self.medium.list(SNAPSHOTS))?.is_none_or(|names| names.is_empty()) {
-            found(self.medium.remove_dir(SNAPSHOTS))?;
+        if files::found(self.medium.list(SNAPSHOTS))?.is_none_or(|names| names.is_empty()) {
+            files::found(self.medium.remove_dir(SNAPSHOTS))?;
             self.medium.create_dir(SNAPSHOTS)?;
             self.medium.sync_dir("")?;
         }
@@ -257,7 +255,7 @@ impl Log {
         }
         let directory = Subdirectory::new(Arc::clone(&self.medium), temporary);
         for (segment, end) in unlinked {
-            copy(&*segment.file, end, &directory, &files::segment(segment.id)).context(context)?;
+            files::copy(&*segment.file, end, &directory, &files::segment(segment.id)).context(context)?;
         }
         self.complete(&directory, &contents).context(context)?;
         Ok(contents)
@@ -309,7 +307,7 @@ impl Log {
     fn complete(&self, directory: &Subdirectory, contents: &Contents) -> io::Result<()> {
         directory.sync_dir(files::SEGMENTS)?;
         let format = self.medium.open(files::FORMAT, false)?;
-        copy(&*format, format.len()?, directory, files::FORMAT)?;
+        files::copy(&*format, format.len()?, directory, files::FORMAT)?;
         // A reader that finds one makes none: a snapshot is not changed by looking at it.
         directory.create(files::LOCK)?;
         Manifest::write_frozen(directory, self.id, contents)
@@ -326,24 +324,9 @@ fn describe(name: &str, contents: &Contents) -> Snapshot {
     }
 }
 
-/// Copies the first `end` bytes of a file into a new one, durable but for its name.
-fn copy(from: &dyn File, end: u64, directory: &dyn Medium, path: &str) -> io::Result<()> {
-    let file = directory.create(path)?;
-    let mut buffer = vec![0; usize::try_from(end).unwrap_or(CHUNK).min(CHUNK)];
-    let mut offset = 0;
-    while offset < end {
-        let want = usize::try_from(end - offset).unwrap_or(CHUNK).min(CHUNK);
-        let piece = buffer.get_mut(..want).unwrap_or_default();
-        from.read_exact_at(piece, offset)?;
-        file.write_all_at(piece, offset)?;
-        offset += want as u64;
-    }
-    file.sync()
-}
-
 /// Removes a directory with all that is in it; there may be none.
 fn remove_tree(medium: &dyn Medium, path: &str) -> io::Result<()> {
-    let Some(names) = found(medium.list(path))? else { return Ok(()) };
+    let Some(names) = files::found(medium.list(path))? else { return Ok(()) };
     for name in names {
         let below = format!("{path}/{name}");
         match medium.status(&below)? {
@@ -355,14 +338,5 @@ fn remove_tree(medium: &dyn Medium, path: &str) -> io::Result<()> {
 }
 
 fn exists(medium: &dyn Medium, path: &str) -> io::Result<bool> {
-    Ok(found(medium.status(path))?.is_some())
-}
-
-/// `None` for what is not there.
-fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(files::found(medium.status(path))?.is_some())
 }

@@ -6,6 +6,7 @@
 //! medium syncs.
 
 mod attributes;
+mod backup;
 mod directory;
 mod error;
 mod extents;
@@ -13,6 +14,7 @@ mod extents;
 #[doc(hidden)]
 pub mod fuzzing;
 mod group_commit;
+mod import;
 mod keydir;
 mod memory_limit;
 mod merge;
@@ -41,9 +43,11 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
+pub use backup::{Copied, CopyProgress, backup_name, copy_backup, is_backup_name, restore};
 pub use error::{Error, Refusal};
 pub use extents::Extent;
 pub use group_commit::Callback;
+pub use import::{Import, Pieces};
 pub use merge::{DeadSpace, MergePolicy, MergeStatistics, MergeWindow, PlannedMerge};
 pub use namespace::{RESERVED, RenameMode, Unlink, check_name};
 pub use options::{Clock, Options};

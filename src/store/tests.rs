@@ -1,5 +1,6 @@
 //! The store against a simulated disk.
 
+mod backup;
 mod damage;
 mod decoders;
 mod full_disk;

@@ -8,7 +8,7 @@ use crate::cli::exit::{Failure, NO_KEY, OTHER};
 use crate::cli::progress::Bar;
 use crate::fuse::Invalidator;
 use crate::log::FORMAT_VERSION;
-use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Store};
+use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Store, is_backup_name};
 
 /// The kernel's caches, if the store is mounted: they must hear of changes that it did not make itself.
 pub(in crate::cli) struct Caches<'a>(pub(in crate::cli) Option<&'a Invalidator>);
@@ -48,7 +48,12 @@ pub(in crate::cli) fn execute(
             }
             Reply::Done
         }
-        Request::Snapshot { name } => Reply::Snapshots(vec![store.snapshot(name)?.into()]),
+        Request::Snapshot { name } => {
+            if is_backup_name(name) {
+                store.clear_backups()?;
+            }
+            Reply::Snapshots(vec![store.snapshot(name)?.into()])
+        }
         Request::Snapshots => Reply::Snapshots(store.snapshots()?.into_iter().map(Into::into).collect()),
         Request::RemoveSnapshot { name } => {
             store.remove_snapshot(name)?;
