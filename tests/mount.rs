@@ -18,6 +18,8 @@ mod commands;
 mod crashes;
 #[path = "mount/directories.rs"]
 mod directories;
+#[path = "mount/expiry.rs"]
+mod expiry;
 #[path = "mount/export.rs"]
 mod export;
 #[path = "mount/files.rs"]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -156,6 +157,9 @@ pub(super) struct PutArguments {
     pub(super) key: OsString,
     /// The value; standard input if it is missing or `-`.
     pub(super) value: Option<OsString>,
+    /// How long the key is to live: `90s`, `15m`, `1h 30min`, `7days`. Without it, it stays, whatever was said before.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(super) ttl: Option<Duration>,
 }
 
 /// Remove keys.

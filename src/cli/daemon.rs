@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use super::arguments::MountArguments;
 use super::control::Server;
 use super::exit::{FAULT, Failure, OTHER};
+use super::expiring::Expiring;
 use super::mount::READY;
 use super::store_access::open_alone;
 use crate::fs::{Filesystem, FilesystemOptions};
@@ -74,6 +75,10 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
             })
             .ok(),
     };
+    let expiring = match arguments.read_only {
+        true => None,
+        false => Some(Expiring::start(Arc::clone(&store), mount.notifier())?),
+    };
     unmount_on_signals(&filesystem, &mount)?;
     match arguments.announce {
         true => detach(log_file)?,
@@ -84,6 +89,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     // Whoever has asked for a merge is told.
     store.stop_merging();
     drop(server);
+    drop(expiring);
     match ended {
         Ended::Unmounted => Ok(filesystem.sync_all()?),
         // What memory holds may be wrong: the log is right, and the next start reads that.

@@ -34,6 +34,9 @@ pub(super) fn object(entry: &Entry) -> Value {
         if std::str::from_utf8(&entry.key).is_err() {
             fields.insert("key_bytes".into(), json!(entry.key));
         }
+        if let Some(expires) = entry.expires {
+            fields.insert("expires_ns".into(), json!(expires));
+        }
         if let Some(target) = &entry.target {
             fields.insert("target".into(), json!(String::from_utf8_lossy(target)));
         }

@@ -10,6 +10,7 @@ mod compact;
 mod control;
 mod daemon;
 mod exit;
+mod expiring;
 mod export;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

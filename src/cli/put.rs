@@ -8,7 +8,7 @@ use super::exit::Failure;
 use super::store_access::{Access, call, key};
 
 pub(super) fn run(arguments: &PutArguments) -> Result<(), Failure> {
-    let request = Request::Put { key: key(&arguments.key) };
+    let request = Request::Put { key: key(&arguments.key), ttl: arguments.ttl };
     let mut output = std::io::sink();
     match arguments.value.as_deref().filter(|value| *value != "-") {
         Some(value) => call(&arguments.store, Access::Create, &request, &mut value.as_bytes(), &mut output),

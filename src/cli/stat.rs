@@ -26,6 +26,9 @@ pub(super) fn run(arguments: &StatArguments) -> Result<(), Failure> {
         println!("inode:     {}", entry.inode);
         println!("modified:  {}", time(entry.mtime));
         println!("changed:   {}", time(entry.ctime));
+        if let Some(expires) = entry.expires {
+            println!("expires:   {}", time(expires));
+        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ impl Filesystem {
     /// [`Error::Stale`] if it is gone.
     pub fn getattr(&self, id: EntryId) -> Result<Stat, Error> {
         let state = self.state.lock();
-        Ok(self.shown(&state, self.store.entry(id)?))
+        Ok(self.shown(&state, self.present(&state, id)?))
     }
 
     /// Changes attributes, the length among them. Returns the sequence number to wait for, if the caller must.
@@ -29,7 +29,7 @@ impl Filesystem {
         change: SetAttributes,
     ) -> Result<(Stat, Option<Sequence>), Error> {
         let state = &mut *self.state.lock();
-        let stat = self.store.entry(id)?;
+        let stat = self.present(state, id)?;
         let mut sequence = None;
         if let Some(size) = change.size {
             match stat.attributes.kind {

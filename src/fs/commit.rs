@@ -12,11 +12,16 @@ impl Filesystem {
     /// Commits what is staged of a file, or that it was created, and returns the sequence number to wait for; `None`
     /// if there was nothing to do.
     pub(super) fn commit(&self, state: &mut State, id: EntryId) -> Result<Option<Sequence>, Error> {
+        self.store.remove_due();
         let standing = self.store.standing(id)?;
         if standing == Standing::Unlinked || (standing == Standing::Recorded && state.staged(id).is_none()) {
             return Ok(None);
         }
-        self.transact(state, &[id], |_| Ok(())).map(|((), sequence)| Some(sequence))
+        match self.transact(state, &[id], |_| Ok(())) {
+            // It has expired this very moment.
+            Err(Error::Stale) if self.store.standing(id)? == Standing::Unlinked => Ok(None),
+            result => result.map(|((), sequence)| Some(sequence)),
+        }
     }
 
     /// Runs a transaction that also commits whatever is staged of these files.
@@ -46,6 +51,11 @@ impl Filesystem {
             transaction.set_value(id, update)?;
         }
         let result = change(&mut transaction)?;
+        for &id in files {
+            if self.store.standing(id)? == Standing::Unlinked {
+                return Err(Error::Stale);
+            }
+        }
         let sequence = transaction.commit()?;
         for &id in files {
             // What was published of its stage is no longer there to be forgotten.

@@ -52,7 +52,8 @@ impl Filesystem {
     /// [`Error::Stale`] if it is gone, [`Error::ReadOnly`] for writing on a store that takes no writes, and the
     /// reason if it has stopped taking them.
     pub fn open(&self, id: EntryId, flags: OpenFlags) -> Result<HandleId, Error> {
-        let stat = self.store.entry(id)?;
+        self.store.remove_due();
+        let stat = self.store.entry(id).ok().filter(|stat| !self.store.has_expired(stat)).ok_or(Error::Stale)?;
         if stat.attributes.kind == Kind::Directory {
             return Err(Error::IsADirectory);
         }

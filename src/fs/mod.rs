@@ -22,6 +22,7 @@ mod attributes;
 mod commit;
 mod copy;
 mod directory;
+mod expiry;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

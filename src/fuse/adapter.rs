@@ -21,7 +21,7 @@ use fuser::{
 
 use super::answer::made;
 use super::attributes::{
-    FOREVER, GENERATION, caller, kind_from_mode, lifetime, maker, nothing, open_flags, permissions, rename_mode,
+    FOREVER, GENERATION, caller, kept, kind_from_mode, lifetime, maker, nothing, open_flags, permissions, rename_mode,
     set_time, wire, xattr_mode,
 };
 use super::reply::{Operation, Refuse, errno};
@@ -74,8 +74,9 @@ impl fuser::Filesystem for Adapter {
         let name = name.as_bytes().to_vec();
         let work = move |fs: &Tree| fs.lookup(parent.0, &name);
         self.answer_apart("lookup", parent, reply, work, move |reply, found| {
-            let attributes = found.map_or_else(nothing, |stat| wire(&stat));
-            reply.entry_with_ttls(&lifetime(attributes.ino.0), &lifetime(parent.0), &attributes, GENERATION);
+            let attributes = found.as_ref().map_or_else(nothing, wire);
+            let kept = found.as_ref().map_or(FOREVER, kept);
+            reply.entry_with_ttls(&kept, &lifetime(parent.0).min(kept), &attributes, GENERATION);
         });
     }
 
@@ -86,7 +87,7 @@ impl fuser::Filesystem for Adapter {
 
     fn getattr(&self, _request: &Request, id: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let work = move |fs: &Tree| fs.getattr(id.0);
-        self.answer_apart("getattr", id, reply, work, |reply, stat| reply.attr(&lifetime(stat.id), &wire(&stat)));
+        self.answer_apart("getattr", id, reply, work, |reply, stat| reply.attr(&kept(&stat), &wire(&stat)));
     }
 
     fn setattr(
@@ -116,7 +117,7 @@ impl fuser::Filesystem for Adapter {
             mtime: mtime.map(set_time),
         };
         let work = |fs: &Tree| fs.setattr(&caller(request), id.0, handle.map(|handle| handle.0), change);
-        self.answer_durable("setattr", id, reply, work, |reply, stat| reply.attr(&lifetime(stat.id), &wire(&stat)));
+        self.answer_durable("setattr", id, reply, work, |reply, stat| reply.attr(&kept(&stat), &wire(&stat)));
     }
 
     fn readlink(&self, _request: &Request, id: INodeNo, reply: ReplyData) {
@@ -270,10 +271,14 @@ impl fuser::Filesystem for Adapter {
 
     fn opendir(&self, _request: &Request, id: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         // The kernel keeps the listing and drops it at any change that it makes itself.
+        let kept = match self.service.tree.listings_last() {
+            true => FopenFlags::FOPEN_KEEP_CACHE,
+            false => FopenFlags::empty(),
+        };
         let flags = match self.service.tree.access_times() {
             AccessTimes::Strict => FopenFlags::empty(),
             _ if !lasts(id.0) => FopenFlags::empty(),
-            _ => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
+            _ => FopenFlags::FOPEN_CACHE_DIR | kept,
         };
         reply.opened(FileHandle(0), flags);
     }

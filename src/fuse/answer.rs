@@ -3,7 +3,7 @@
 use fuser::{Errno, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr};
 
 use super::adapter::Adapter;
-use super::attributes::{GENERATION, lifetime, wire};
+use super::attributes::{GENERATION, kept, lifetime, wire};
 use super::reply::{Operation, Refuse, errno, when_durable};
 use crate::fs::{Error, Sequence, Tree};
 use crate::store::Stat;
@@ -111,7 +111,7 @@ impl Adapter {
 
 /// Answers with a new entry in the directory `parent`.
 pub(super) fn made(reply: ReplyEntry, parent: INodeNo, stat: &Stat) {
-    reply.entry(&lifetime(parent.0).min(lifetime(stat.id)), &wire(stat), GENERATION);
+    reply.entry(&lifetime(parent.0).min(kept(stat)), &wire(stat), GENERATION);
 }
 
 /// Answers with the outcome of a change once that is durable.

@@ -16,6 +16,15 @@ pub(super) fn lifetime(id: EntryId) -> Duration {
     if lasts(id) { FOREVER } else { Duration::ZERO }
 }
 
+/// The same of what stat shows, and of the name that led to it: until it expires at the latest. The kernel counts in
+/// ticks, and rounds up.
+pub(super) fn kept(stat: &Stat) -> Duration {
+    const TICKS: Duration = Duration::from_millis(20);
+    let left = |at: Time| SystemTime::from(at).duration_since(SystemTime::now()).unwrap_or_default();
+    let left = stat.expires.map_or(FOREVER, |at| left(at).saturating_sub(TICKS));
+    lifetime(stat.id).min(left)
+}
+
 /// Inode numbers are never used twice, so that all are of the first generation.
 pub(super) const GENERATION: Generation = Generation(0);
 

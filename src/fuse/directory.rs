@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use fuser::{INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
-use super::attributes::{GENERATION, lifetime, wire, wire_kind};
+use super::attributes::{GENERATION, kept, lifetime, wire, wire_kind};
 use crate::fs::{DirectoryEntry, Error, Tree};
 use crate::store::EntryId;
 
@@ -32,7 +32,7 @@ pub(super) fn list_with_attributes(
     let directory = lifetime(id);
     tree.readdir(id, cookie, &mut |entry, stat| {
         let name = OsStr::from_bytes(&entry.name);
-        let kept = directory.min(lifetime(entry.id));
+        let kept = directory.min(kept(stat));
         let full = reply.add(INodeNo(entry.id), entry.cookie, name, &kept, &wire(stat), GENERATION);
         if !full && !is_dot(entry) {
             handed_out.push(entry.id);

@@ -23,6 +23,11 @@ impl Time {
         self.0.div_euclid(1_000_000_000)
     }
 
+    /// Whole seconds since 1970, rounded up.
+    pub fn seconds_up(self) -> i64 {
+        self.seconds() + i64::from(self.nanoseconds() > 0)
+    }
+
     /// Nanoseconds within the second, 0 to 999,999,999.
     pub fn nanoseconds(self) -> u32 {
         self.0.rem_euclid(1_000_000_000) as u32
@@ -115,4 +120,7 @@ pub struct Stat {
     pub allocated: u64,
     /// Number of names; of a directory, 2 and one for each directory in it.
     pub links: u32,
+    /// When a file is gone by itself, a whole second. One that has expired, and lives on while it is open, keeps it; one
+    /// that was removed does not.
+    pub expires: Option<Time>,
 }

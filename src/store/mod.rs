@@ -9,6 +9,7 @@ mod attributes;
 mod backup;
 mod directory;
 mod error;
+mod expiry;
 mod extents;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -39,12 +40,14 @@ mod tests;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use parking_lot::RwLock;
 
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 pub use backup::{Copied, CopyProgress, backup_name, copy_backup, is_backup_name, restore};
 pub use error::{Error, Refusal};
+pub use expiry::{Expired, News};
 pub use extents::Extent;
 pub use group_commit::Callback;
 pub use import::{Import, Pieces};
@@ -80,6 +83,9 @@ pub struct Store {
     commits: Arc<GroupCommit>,
     log: Arc<Log>,
     keydir: Arc<RwLock<Keydir>>,
+    /// The second at which the next file expires; `i64::MAX` if none does.
+    next_due: Arc<AtomicI64>,
+    watch: expiry::Watch,
     reserve: Reserve,
     memory_limit: MemoryLimit,
     counters: statistics::Counters,
@@ -196,6 +202,8 @@ impl Store {
             .map_err(|source| io_error("starting the sync thread", source))?;
         let total = medium.space().map_or(0, |space| space.total);
         let reserve = Reserve::new((2 * u64::from(options.segment_size)).min(total / 20));
+        let next_due = keydir.due.next();
+        let watch = expiry::Watch::default();
         let (keydir, commits) = (Arc::new(RwLock::new(keydir)), Arc::new(commits));
         let merger = merge::Merger::new(
             Arc::clone(&log),
@@ -215,6 +223,8 @@ impl Store {
             commits,
             log,
             keydir,
+            next_due,
+            watch,
             reserve,
             memory_limit,
             counters,
@@ -340,13 +350,19 @@ impl Store {
     }
 
     /// Begins a transaction. There is one at a time: the calling thread waits for the one before, and must not begin
-    /// a second.
+    /// a second. It finds nothing that has expired.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], or the failure that made the store refuse writes.
     pub fn begin(&self) -> Result<Transaction<'_>, Error> {
         self.check_writable()?;
-        Ok(Transaction::new(self))
+        loop {
+            let transaction = Transaction::new(self);
+            if !self.is_due(transaction.now()) {
+                return Ok(transaction);
+            }
+            transaction.expire()?;
+        }
     }
 
     /// Whether writes are taken.
@@ -418,14 +434,18 @@ impl Store {
     /// Those of [`check_name`]; [`Error::Stale`], [`Error::NotADirectory`] of the parent.
     pub fn lookup_pinned(&self, parent: EntryId, name: &[u8]) -> Result<Option<Stat>, Error> {
         check_name(name)?;
+        self.remove_due();
         let keydir = self.keydir.read();
         let directory = keydir.get(parent).ok_or(Error::Stale)?;
         if !directory.is_directory() {
             return Err(Error::NotADirectory);
         }
         let Some(id) = keydir.lookup(parent, name) else { return Ok(None) };
-        keydir.pin(id);
-        Ok(keydir.stat(id))
+        let stat = keydir.stat(id).filter(|stat| !self.has_expired(stat));
+        if stat.is_some() {
+            keydir.pin(id);
+        }
+        Ok(stat)
     }
 
     /// Holds on to an entry: it stays readable after it has lost its last name.
@@ -461,12 +481,16 @@ impl Store {
     /// # Errors
     /// [`Error::Stale`], [`Error::NotADirectory`].
     pub fn children(&self, directory: EntryId, cookie: u64, limit: usize) -> Result<Vec<Child>, Error> {
+        self.remove_due();
+        let horizon = self.horizon();
         let keydir = self.keydir.read();
         let node = keydir.get(directory).ok_or(Error::Stale)?;
         let names = node.directory.as_ref().ok_or(Error::NotADirectory)?;
         let child = |(cookie, id): (u64, EntryId)| {
             let name = keydir.name_at(directory, cookie, id)?.into();
-            Some(Child { cookie, name, stat: keydir.stat(id)? })
+            let stat = keydir.stat(id)?;
+            let shown = stat.expires.is_none_or(|at| at.seconds() > horizon);
+            shown.then_some(Child { cookie, name, stat })
         };
         Ok(names.after_cookie(cookie).filter_map(child).take(limit).collect())
     }

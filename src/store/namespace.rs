@@ -175,7 +175,12 @@ impl Transaction<'_> {
 
     fn take_name(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Error> {
         let left = self.detach(id, parent, name)?;
-        self.edit(id)?.removed = !left;
+        let change = self.edit(id)?;
+        change.removed = !left;
+        if !left {
+            // Whoever still has it open: it was removed, and did not expire.
+            change.state.expires = None;
+        }
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub struct Batch {
 
 #[derive(Clone, Debug)]
 enum BatchChange {
-    Put(Vec<u8>, Vec<u8>),
+    Put(Vec<u8>, Vec<u8>, Option<Time>),
     Remove(Vec<u8>),
     Rename(Vec<u8>, Vec<u8>),
 }
@@ -34,7 +34,18 @@ impl Batch {
 
     /// Sets a key.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl Into<Vec<u8>>) -> &mut Batch {
-        self.changes.push(BatchChange::Put(key.as_ref().into(), value.into()));
+        self.changes.push(BatchChange::Put(key.as_ref().into(), value.into(), None));
+        self
+    }
+
+    /// Sets a key that is gone by itself at a time, rounded up to a whole second.
+    pub fn put_expiring(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Vec<u8>>,
+        at: impl Into<Time>,
+    ) -> &mut Batch {
+        self.changes.push(BatchChange::Put(key.as_ref().into(), value.into(), Some(at.into())));
         self
     }
 
@@ -82,12 +93,16 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        let (key, value) = (key.as_ref(), value.as_ref());
+        self.put_until(key.as_ref(), value.as_ref(), None)
+    }
+
+    /// Sets a key to a value, and when it expires.
+    pub(super) fn put_until(&self, key: &[u8], value: &[u8], expires: Option<Time>) -> Result<(), Error> {
         if value.len() > MAX_EXTENT {
-            return self.put_reader(key, &mut &*value);
+            return self.put_reader_until(key, &mut &*value, expires);
         }
         let mut transaction = self.begin()?;
-        transaction.put(key, Update::whole(value.to_vec()))?;
+        transaction.put_until(key, Update::whole(value.to_vec()), expires)?;
         let sequence = transaction.commit()?;
         self.acknowledge(sequence)
     }
@@ -97,14 +112,22 @@ impl Store {
     /// # Errors
     /// As [`Store::put`], and those of the reader, after which the key has its old value.
     pub fn put_reader(&self, key: impl AsRef<[u8]>, value: &mut dyn Read) -> Result<(), Error> {
-        let key = key.as_ref();
+        self.put_reader_until(key.as_ref(), value, None)
+    }
+
+    pub(super) fn put_reader_until(
+        &self,
+        key: &[u8],
+        value: &mut dyn Read,
+        expires: Option<Time>,
+    ) -> Result<(), Error> {
         components(key)?;
         let mut update = Update { replace: true, ..Update::default() };
         // The bytes belong to nobody until the transaction is committed.
         let entry = self.resolve(key)?.map_or_else(|| self.spare_id(), Ok)?;
         let published = self.stage_reader(entry, &mut update, value).and_then(|()| {
             let mut transaction = self.begin()?;
-            transaction.put_staged(key, update.clone(), entry)?;
+            transaction.put_staged(key, update.clone(), entry, expires)?;
             transaction.commit()
         });
         self.abandon(update.stage);
@@ -194,7 +217,7 @@ impl Store {
         let mut transaction = self.begin()?;
         for change in batch.changes {
             match change {
-                BatchChange::Put(key, value) => transaction.put(&key, Update::whole(value))?,
+                BatchChange::Put(key, value, expires) => transaction.put_until(&key, Update::whole(value), expires)?,
                 BatchChange::Remove(key) => transaction.remove(&key).map(drop)?,
                 BatchChange::Rename(from, to) => transaction.rename_path(&from, &to)?,
             }
@@ -215,8 +238,9 @@ impl Store {
         if !node.is_directory() {
             return Err(Error::NotADirectory);
         }
+        let horizon = self.horizon();
         let listed = |(name, id): (&[u8], EntryId)| {
-            let child = keydir.get(id).filter(|child| !child.provisional)?;
+            let child = keydir.get(id).filter(|child| !child.provisional && !child.state.is_due(horizon))?;
             Some(Listed { key: join(key, name), stat: child.stat(id) })
         };
         Ok(keydir.sorted(id, b"").into_iter().filter_map(listed).collect())
@@ -231,6 +255,7 @@ impl Store {
             None => (&[][..], prefix),
         };
         let Ok(Some(top)) = self.resolve(above) else { return Vec::new() };
+        let horizon = self.horizon();
         let keydir = self.keydir.read();
         let mut found = Vec::new();
         // What is still to be visited, the next last.
@@ -243,7 +268,7 @@ impl Store {
         expand(&mut pending, above, top, front);
         while let Some((key, id)) = pending.pop() {
             expand(&mut pending, &key, id, b"");
-            if let Some(node) = keydir.get(id).filter(|node| !node.provisional) {
+            if let Some(node) = keydir.get(id).filter(|node| !node.provisional && !node.state.is_due(horizon)) {
                 found.push(Listed { stat: node.stat(id), key });
             }
         }
@@ -251,10 +276,12 @@ impl Store {
     }
 
     /// The entry of a key that a record speaks of.
-    fn resolve(&self, key: &[u8]) -> Result<Option<EntryId>, Error> {
+    pub(super) fn resolve(&self, key: &[u8]) -> Result<Option<EntryId>, Error> {
+        self.remove_due();
         if key.is_empty() {
             return Ok(Some(ROOT));
         }
+        let horizon = self.horizon();
         let keydir = self.keydir.read();
         let mut id = ROOT;
         for name in components(key)? {
@@ -263,7 +290,7 @@ impl Store {
                 None => return Ok(None),
             }
         }
-        Ok(keydir.get(id).filter(|node| !node.provisional).map(|_| id))
+        Ok(keydir.get(id).filter(|node| !node.provisional && !node.state.is_due(horizon)).map(|_| id))
     }
 }
 
@@ -280,8 +307,8 @@ pub(super) fn new_attributes(kind: Kind, mode: u16, now: Time) -> Attributes {
 }
 
 impl Transaction<'_> {
-    /// Sets a key, keeping the entry and its attributes if it is there.
-    fn put(&mut self, key: &[u8], update: Update) -> Result<(), Error> {
+    /// Sets the value of a key, keeping the entry and its attributes if it is there.
+    pub(super) fn put(&mut self, key: &[u8], update: Update) -> Result<EntryId, Error> {
         let (parent, name) = self.make_parents(key)?;
         let id = match self.lookup(parent, name) {
             Some(id) => {
@@ -292,7 +319,8 @@ impl Transaction<'_> {
             }
             None => self.create(parent, name, new_attributes(Kind::File, 0o644, self.now), b"")?,
         };
-        self.set_value(id, update)
+        self.set_value(id, update)?;
+        Ok(id)
     }
 
     /// The attributes of an entry that has a value.
@@ -306,14 +334,14 @@ impl Transaction<'_> {
     }
 
     /// Sets a key to a value that is staged for `entry`: the key's own, or one that is to be made.
-    fn put_staged(&mut self, key: &[u8], update: Update, entry: EntryId) -> Result<(), Error> {
+    fn put_staged(&mut self, key: &[u8], update: Update, entry: EntryId, expires: Option<Time>) -> Result<(), Error> {
         let (parent, name) = self.make_parents(key)?;
         if self.lookup(parent, name).is_none() && self.view(entry, |_| ()).is_err() {
             self.check_vacant(parent, name)?;
             self.make_as(entry, new_attributes(Kind::File, 0o644, self.now), b"")?;
             self.attach(entry, parent, name)?;
         }
-        self.put(key, update)
+        self.put_until(key, update, expires)
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<bool, Error> {

@@ -49,6 +49,18 @@ pub(super) struct NodeState {
     pub(super) value_start: u64,
 }
 
+impl NodeState {
+    /// The second at which the entry goes by itself: only a file does, and only while it has a name.
+    pub(super) fn due(&self) -> Option<i64> {
+        self.expires.filter(|_| self.attributes.kind == Kind::File && !self.links.is_empty())
+    }
+
+    /// Whether it is to be gone at this second.
+    pub(super) fn is_due(&self, second: i64) -> bool {
+        self.due().is_some_and(|due| due <= second)
+    }
+}
+
 /// A node record's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NodeRecord {
@@ -124,7 +136,7 @@ pub(super) fn decode_node(front: &[u8], sequence: u64, bulk_len: u32) -> Option<
     decoder.rest().is_empty().then_some(NodeRecord { state, stage, inline })
 }
 
-/// What stands before the names. (A device's number is not among it.)
+/// What stands before the names. (A device's number is not among it, nor when the entry expires.)
 pub(super) struct Front {
     pub(super) attributes: Attributes,
     pub(super) size: u64,
@@ -138,9 +150,9 @@ impl Front {
         self.attributes.kind == Kind::File && self.flags == 0
     }
 
-    /// Whether a device's number is to come.
-    pub(super) fn is_device(&self) -> bool {
-        self.flags & FLAG_RDEV != 0
+    /// Whether something is to come behind the names that stat shows: a device's number, or when the entry expires.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.flags & (FLAG_RDEV | FLAG_EXPIRES) != 0
     }
 }
 

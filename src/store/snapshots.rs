@@ -54,6 +54,7 @@ impl Store {
     pub fn snapshot(&self, name: &str) -> Result<Snapshot, Error> {
         check_snapshot_name(name)?;
         self.check_writable()?;
+        self.remove_due();
         Ok(self.log.snapshot(name, self.now().0)?.into())
     }
 

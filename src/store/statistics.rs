@@ -9,12 +9,18 @@ use crate::log::LogStatistics;
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     put: AtomicU64,
+    expired: AtomicU64,
 }
 
 impl Counters {
     /// So many bytes of values were taken.
     pub(super) fn put(&self, bytes: u64) {
         self.put.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many files have expired.
+    pub(super) fn expired(&self, files: u64) {
+        self.expired.fetch_add(files, Ordering::Relaxed);
     }
 }
 
@@ -25,6 +31,8 @@ pub struct Statistics {
     pub info: Info,
     /// Bytes of values that were handed in.
     pub put_bytes: u64,
+    /// Keys that were removed because they expired.
+    pub expired: u64,
     /// What was appended to the log, and how it was synced.
     pub log: LogStatistics,
     /// What merges have moved.
@@ -69,6 +77,7 @@ impl Store {
         Ok(Statistics {
             info: self.info()?,
             put_bytes: self.counters.put.load(Ordering::Relaxed),
+            expired: self.counters.expired.load(Ordering::Relaxed),
             log: self.log.statistics(),
             merges: self.merge_statistics(),
             resident_bytes: resident(),

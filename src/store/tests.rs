@@ -3,6 +3,7 @@
 mod backup;
 mod damage;
 mod decoders;
+mod expiry;
 mod full_disk;
 mod group_commit;
 mod keydir;

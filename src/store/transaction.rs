@@ -5,6 +5,7 @@
 //! keydir. A transaction that fails or is dropped has changed nothing.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
 use super::directory::Directory;
@@ -254,6 +255,7 @@ impl<'a> Transaction<'a> {
         let mut records = Vec::new();
         let mut forgotten = Vec::new();
         let mut orphans = Vec::new();
+        let next_due = self.store.next_due.load(Ordering::Acquire);
         let first = self.appender.next_sequence();
         let (mut grows, mut frees, mut put) = (false, false, 0);
         for id in std::mem::take(&mut self.order) {
@@ -309,6 +311,7 @@ impl<'a> Transaction<'a> {
             // For whoever still has it open: when it lost its name.
             orphans.into_iter().for_each(|(id, state)| keydir.change_unrecorded(id, state));
         }
+        self.store.tell_if_sooner(next_due);
         Ok(sequence)
     }
 
@@ -320,7 +323,9 @@ impl<'a> Transaction<'a> {
     pub fn commit_attributes(mut self, id: EntryId) -> Result<Option<u64>, Error> {
         match self.changes.remove(&id) {
             Some(change) if change.provisional || (id != ROOT && change.state.links.is_empty()) => {
+                let next_due = self.store.next_due.load(Ordering::Acquire);
                 self.store.keydir.write().change_unrecorded(id, change.state);
+                self.store.tell_if_sooner(next_due);
                 Ok(None)
             }
             change => {

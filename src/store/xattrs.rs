@@ -1,8 +1,10 @@
-//! Extended attributes: small values beside a key's, in the same record as its name.
+//! Extended attributes: small values beside a key's, in the same record as its name. One of them is a view: when a file
+//! expires.
 
 use super::Store;
 use super::attributes::EntryId;
 use super::error::Error;
+use super::expiry;
 use super::transaction::Transaction;
 
 /// The longest value of an attribute, as Linux has it.
@@ -28,6 +30,9 @@ impl Store {
     /// # Errors
     /// [`Error::NoAttribute`], [`Error::Stale`].
     pub fn xattr(&self, id: EntryId, name: &[u8]) -> Result<Vec<u8>, Error> {
+        if name == expiry::XATTR {
+            return self.entry(id)?.expires.map(expiry::text).ok_or(Error::NoAttribute);
+        }
         let keydir = self.keydir.read();
         let xattrs = &keydir.get(id).ok_or(Error::Stale)?.state.xattrs;
         let found = xattrs.iter().find(|(known, _)| **known == *name);
@@ -46,7 +51,8 @@ impl Store {
     pub fn xattr_names(&self, id: EntryId) -> Result<Vec<Vec<u8>>, Error> {
         let keydir = self.keydir.read();
         let xattrs = &keydir.get(id).ok_or(Error::Stale)?.state.xattrs;
-        Ok(xattrs.iter().map(|(name, _)| name.to_vec()).collect())
+        let view = keydir.stat(id).and_then(|stat| stat.expires).map(|_| expiry::XATTR.to_vec());
+        Ok(xattrs.iter().map(|(name, _)| name.to_vec()).chain(view).collect())
     }
 }
 
@@ -58,6 +64,14 @@ impl Transaction<'_> {
     pub fn set_xattr(&mut self, id: EntryId, name: &[u8], value: &[u8], mode: XattrMode) -> Result<(), Error> {
         if name.is_empty() || name.len() > super::MAX_NAME || name.contains(&0) {
             return Err(Error::AttributeTooLong("a name has 1 to 255 bytes and no NUL"));
+        }
+        if name == expiry::XATTR {
+            let there = self.view(id, |state| state.expires.is_some())?;
+            return match (mode, there) {
+                (XattrMode::Create, true) => Err(Error::Exists),
+                (XattrMode::Replace, false) => Err(Error::NoAttribute),
+                _ => self.set_expiry(id, Some(expiry::parse(value, self.now)?)),
+            };
         }
         if value.len() > MAX_VALUE {
             return Err(Error::AttributeTooLong("a value has at most 64 KiB"));
@@ -90,6 +104,12 @@ impl Transaction<'_> {
     /// # Errors
     /// [`Error::NoAttribute`], [`Error::Stale`].
     pub fn remove_xattr(&mut self, id: EntryId, name: &[u8]) -> Result<(), Error> {
+        if name == expiry::XATTR {
+            return match self.view(id, |state| state.expires.is_some())? {
+                true => self.set_expiry(id, None),
+                false => Err(Error::NoAttribute),
+            };
+        }
         if !self.view(id, |state| state.xattrs.iter().any(|(known, _)| **known == *name))? {
             return Err(Error::NoAttribute);
         }

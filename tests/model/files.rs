@@ -3,7 +3,7 @@
 use caskfs::fs::HandleId;
 use caskfs::store::{EntryId, Kind};
 
-use super::reference::{Errno, Open, Reference, without_privileges};
+use super::reference::{EXPIRES, Errno, Open, Reference, without_privileges};
 
 pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
@@ -146,6 +146,7 @@ impl Reference {
         let staged = self.staged.contains_key(&id);
         let node = self.change(id)?;
         node.attributes.ctime = now;
+        node.xattrs.remove(EXPIRES);
         if !staged {
             node.bytes = value.to_vec();
             node.attributes.mtime = now;

@@ -66,7 +66,9 @@ impl World {
     /// Does one operation on both and compares.
     pub(crate) fn step(&mut self, operation: &Operation) -> Result<(), Difference> {
         self.reference.time = Time(self.clock.fetch_add(1_000_000_000, Ordering::Relaxed) + 1_000_000_000);
+        self.reference.expire();
         self.apply(operation)?;
+        self.reference.expire();
         self.reference.sweep(&self.held);
         self.compare()
     }
@@ -141,7 +143,10 @@ impl World {
             }
             // In two parts: the entry must outlive the first.
             self.filesystem.forget(id, count - 1);
-            self.filesystem.getattr(id).map_err(|error| format!("{id} is gone before its last forget: {error}"))?;
+            self.filesystem
+                .store()
+                .entry(id)
+                .map_err(|error| format!("{id} is gone before its last forget: {error}"))?;
             self.filesystem.forget(id, 1);
             let stays = self.filesystem.store().entry(id).is_ok();
             if stays != self.reference.now.is_linked(id) {
@@ -157,6 +162,15 @@ impl World {
             Some(slot) => Ok(slot),
             None => self.close(0).map(|()| 0),
         }
+    }
+
+    /// Whatever the clock says now, what has expired does not come back.
+    pub(crate) fn look_back(&mut self) -> Result<(), Difference> {
+        self.compare()?;
+        let now = self.clock.fetch_sub(20_000_000_000, Ordering::Relaxed);
+        let compared = self.compare();
+        self.clock.store(now, Ordering::Relaxed);
+        compared.map_err(|what| format!("with the clock set back: {what}"))
     }
 
     /// FLUSH and RELEASE, as close(2) sends them.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use caskfs::fs::RenameMode;
 use caskfs::store::{Attributes, EntryId, Kind, ROOT};
 
-use super::reference::{Errno, Node, Reference};
+use super::reference::{EXPIRES, Errno, Node, Reference};
 
 impl Reference {
     fn check_directory(&self, id: EntryId) -> Result<(), Errno> {
@@ -97,6 +97,40 @@ impl Reference {
         self.touch(parent);
         self.record(parent);
         self.record(id);
+        self.forget_time(id);
+    }
+
+    /// What was removed does not expire.
+    fn forget_time(&mut self, id: EntryId) {
+        if !self.now.is_linked(id)
+            && let Ok(node) = self.change(id)
+        {
+            node.xattrs.remove(EXPIRES);
+        }
+    }
+
+    /// Files whose second has come lose their names.
+    pub(crate) fn expire(&mut self) {
+        let now = self.time.seconds();
+        let is_due = |node: &Node| {
+            let second =
+                node.xattrs.get(EXPIRES).map(|text| std::str::from_utf8(text).unwrap().parse::<i64>().unwrap());
+            second.is_some_and(|second| second <= now)
+        };
+        let names: Vec<_> = self.now.names.iter().map(|((parent, name), id)| (*parent, name.clone(), *id)).collect();
+        for (parent, name, id) in names {
+            let Some(node) = self.now.nodes.get(&id).filter(|node| is_due(node)) else { continue };
+            let time = node.xattrs.get(EXPIRES).cloned();
+            self.take_name(id, parent, &name);
+            if let (Ok(node), Some(time)) = (self.change(id), time) {
+                node.xattrs.insert(EXPIRES.into(), time);
+            }
+        }
+    }
+
+    /// Whether it was removed since its second had come.
+    pub(crate) fn has_expired(&self, id: EntryId) -> bool {
+        !self.now.is_linked(id) && self.node(id).is_ok_and(|node| node.xattrs.contains_key(EXPIRES))
     }
 
     /// Whether `id` is `ancestor`, or below it.
@@ -156,6 +190,7 @@ impl Reference {
         [Some(id), target].into_iter().flatten().for_each(|id| self.rename_noted(id));
         let changed = [Some(parent), Some(new_parent), Some(id), target];
         changed.into_iter().flatten().for_each(|id| self.record(id));
+        target.into_iter().for_each(|id| self.forget_time(id));
         Ok(())
     }
 }

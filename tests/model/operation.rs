@@ -99,6 +99,14 @@ pub(crate) enum Operation {
         target: Target,
         name: u8,
     },
+    /// Sets when a file expires: so many seconds from now on, perhaps at once.
+    Expire {
+        target: Target,
+        ahead: i64,
+        mode: XattrMode,
+    },
+    /// Looks at everything while the clock is set back.
+    LookBack,
     Mknod {
         at: Place,
         kind: Kind,
@@ -235,8 +243,9 @@ fn handles() -> impl Strategy<Value = Operation> {
 
 fn attributes() -> impl Strategy<Value = Operation> {
     let xattr_name = || prop_oneof![8 => 0..3u8, 1 => Just(3u8)];
+    let removed = prop_oneof![xattr_name(), Just(4u8)];
     let xattr_mode =
-        prop_oneof![2 => Just(XattrMode::Set), 1 => Just(XattrMode::Create), 1 => Just(XattrMode::Replace)];
+        || prop_oneof![2 => Just(XattrMode::Set), 1 => Just(XattrMode::Create), 1 => Just(XattrMode::Replace)];
     let time = || prop::option::of(prop_oneof![Just(-1i64), 0..2_000_000_000_000_000_000i64]);
     prop_oneof![
         2 => (target(), mode()).prop_map(|(target, mode)| Operation::Chmod { target, mode }),
@@ -244,9 +253,11 @@ fn attributes() -> impl Strategy<Value = Operation> {
             .prop_map(|(target, uid, gid)| Operation::Chown { target, uid, gid }),
         2 => (target(), time(), time())
             .prop_map(|(target, atime, mtime)| Operation::Utimens { target, atime, mtime }),
-        2 => (target(), xattr_name(), 0..300usize, xattr_mode)
+        2 => (target(), xattr_name(), 0..300usize, xattr_mode())
             .prop_map(|(target, name, len, mode)| Operation::SetXattr { target, name, len, mode }),
-        1 => (target(), xattr_name()).prop_map(|(target, name)| Operation::RemoveXattr { target, name }),
+        1 => (target(), removed).prop_map(|(target, name)| Operation::RemoveXattr { target, name }),
+        2 => (target(), -1..12i64, xattr_mode())
+            .prop_map(|(target, ahead, mode)| Operation::Expire { target, ahead, mode }),
     ]
 }
 
@@ -274,6 +285,7 @@ fn rare() -> impl Strategy<Value = Operation> {
         3 => (0..12usize, 1..8usize).prop_map(|(first, count)| Operation::Merge { first, count }),
         1 => Just(Operation::Compact),
         1 => any::<u8>().prop_map(Operation::Snapshot),
+        1 => Just(Operation::LookBack),
         1 => Just(Operation::Reopen),
         2 => Just(Operation::Crash),
     ]

@@ -8,6 +8,9 @@ use caskfs::store::{Attributes, EntryId, Kind, ROOT, Time};
 /// An errno.
 pub(crate) type Errno = i32;
 
+/// The extended attribute that says when a file expires.
+pub(crate) const EXPIRES: &[u8] = b"user.caskfs.expires";
+
 /// A file, directory, or anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
@@ -109,6 +112,10 @@ impl Reference {
     /// Seen, but in no record.
     pub(crate) fn is_provisional(&self, id: EntryId) -> bool {
         self.now.is_linked(id) && !self.saved.nodes.contains_key(&id)
+    }
+
+    pub(crate) fn is_open(&self, id: EntryId) -> bool {
+        self.handles.values().any(|handle| handle.id == id)
     }
 
     pub(crate) fn writers(&self, id: EntryId) -> usize {

@@ -8,8 +8,9 @@ use caskfs::store::{Attributes, EntryId, Kind, Time};
 use super::files::CAPABILITY;
 use super::harness::{Difference, World, is_file, pattern, same};
 use super::operation::{Operation, Place, Target};
+use super::reference::EXPIRES;
 
-const XATTRS: [&[u8]; 4] = [b"user.one", b"user.two", CAPABILITY, b"system.none"];
+const XATTRS: [&[u8]; 5] = [b"user.one", b"user.two", CAPABILITY, b"system.none", EXPIRES];
 
 fn caller(root: bool) -> Caller {
     if root { Caller { uid: 0, gid: 0, umask: 0 } } else { Caller { uid: 1000, gid: 100, umask: 0 } }
@@ -67,11 +68,19 @@ impl World {
                 let (atime, mtime) = (atime.map(time), mtime.map(time));
                 self.setattr(target, SetAttributes { atime, mtime, ..Default::default() })
             }
-            Operation::SetXattr { target, name, len, mode } => self.set_xattr(target, name, len, mode),
+            Operation::SetXattr { target, name, len, mode } => {
+                self.set_xattr(target, XATTRS[usize::from(name)], &pattern(len, name), mode)
+            }
+            Operation::Expire { target, ahead, mode } => {
+                let second = self.reference.time.seconds() + ahead;
+                self.set_xattr(target, EXPIRES, second.to_string().as_bytes(), mode)
+            }
+            Operation::LookBack => self.look_back(),
             Operation::RemoveXattr { target, name } => {
                 let (id, name) = (self.target(target)?, XATTRS[usize::from(name)]);
                 let expected = match name.starts_with(b"system") {
                     true => Err(libc::EOPNOTSUPP),
+                    false if name == EXPIRES && self.reference.has_expired(id) => Err(libc::EPERM),
                     false => self.reference.set_xattr(id, name, None),
                 };
                 match same("removexattr", self.filesystem.removexattr(id, name), expected)? {
@@ -100,6 +109,8 @@ impl World {
             Operation::Snapshot(number) => self.snapshot(number),
             Operation::Reopen => self.reopen(),
             Operation::Crash => {
+                // What has expired while nobody looked would be there after the crash, until somebody looks.
+                self.filesystem.store().expire_due().map_err(|error| format!("expire: {error}"))?;
                 self.crash();
                 Ok(())
             }
@@ -185,16 +196,18 @@ impl World {
         }
     }
 
-    fn set_xattr(&mut self, target: Target, name: u8, len: usize, mode: XattrMode) -> Result<(), Difference> {
-        let (id, name, value) = (self.target(target)?, XATTRS[usize::from(name)], pattern(len, name));
+    fn set_xattr(&mut self, target: Target, name: &[u8], value: &[u8], mode: XattrMode) -> Result<(), Difference> {
+        let id = self.target(target)?;
+        let expires = is_file(&self.reference, id) && self.reference.now.is_linked(id);
         let there = self.reference.node(id).is_ok_and(|node| node.xattrs.contains_key(name));
         let expected = match (mode, there) {
             _ if name.starts_with(b"system") => Err(libc::EOPNOTSUPP),
             (XattrMode::Create, true) => Err(libc::EEXIST),
             (XattrMode::Replace, false) => Err(libc::ENODATA),
-            _ => self.reference.set_xattr(id, name, Some(&value)),
+            _ if name == EXPIRES && !expires => Err(libc::EPERM),
+            _ => self.reference.set_xattr(id, name, Some(value)),
         };
-        match same("setxattr", self.filesystem.setxattr(id, name, &value, mode), expected)? {
+        match same("setxattr", self.filesystem.setxattr(id, name, value, mode), expected)? {
             Some((sequence, recorded)) => self.awaited("setxattr", sequence, recorded && self.always()),
             None => Ok(()),
         }

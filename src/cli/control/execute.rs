@@ -8,7 +8,7 @@ use crate::cli::exit::{Failure, NO_KEY, OTHER};
 use crate::cli::progress::Bar;
 use crate::fuse::Invalidator;
 use crate::log::FORMAT_VERSION;
-use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Store, is_backup_name};
+use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Store, Time, is_backup_name};
 
 /// The kernel's caches, if the store is mounted: they must hear of changes that it did not make itself.
 pub(in crate::cli) struct Caches<'a>(pub(in crate::cli) Option<&'a Invalidator>);
@@ -22,8 +22,12 @@ pub(in crate::cli) fn execute(
 ) -> Result<Reply, Failure> {
     Ok(match request {
         Request::Get { key } => get(store, key)?,
-        Request::Put { key } => {
-            caches.around(store, &[key], || store.put_reader(key, input)).map_err(|error| failed(key, error))?;
+        Request::Put { key, ttl } => {
+            let put = || {
+                let ttl = ttl.map(|ttl| i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX));
+                store.put_reader_expiring(key, input, ttl.map(|ttl| Time(store.now().0.saturating_add(ttl))))
+            };
+            caches.around(store, &[key], put).map_err(|error| failed(key, error))?;
             Reply::Done
         }
         Request::Remove { key, recursive } => {

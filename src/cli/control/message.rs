@@ -1,5 +1,7 @@
 //! What is said over the socket.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::statistics::Statistics;
@@ -11,8 +13,8 @@ use crate::store::{self, Kind, Listed, Stat, check_name, check_snapshot_name};
 pub(in crate::cli) enum Request {
     /// A key's value.
     Get { key: Vec<u8> },
-    /// Set a key to the bytes that follow.
-    Put { key: Vec<u8> },
+    /// Set a key to the bytes that follow, for so long.
+    Put { key: Vec<u8>, ttl: Option<Duration> },
     /// Remove a key, or all below a directory.
     Remove { key: Vec<u8>, recursive: bool },
     /// Rename a key.
@@ -41,7 +43,7 @@ impl Request {
     /// Whether its keys can be keys: asked before a store is opened, since to open one for a change is a change itself.
     pub(in crate::cli) fn check(&self) -> Result<(), Failure> {
         let keys = match self {
-            Request::Get { key } | Request::Put { key } | Request::Remove { key, .. } => vec![key],
+            Request::Get { key } | Request::Put { key, .. } | Request::Remove { key, .. } => vec![key],
             Request::Rename { from, to } => vec![from, to],
             // The root has a stat too.
             Request::Stat { key } if key.is_empty() => vec![],
@@ -110,13 +112,15 @@ pub(in crate::cli) struct Entry {
     /// Nanoseconds since 1970.
     pub(in crate::cli) mtime: i64,
     pub(in crate::cli) ctime: i64,
+    /// When it is gone by itself.
+    pub(in crate::cli) expires: Option<i64>,
     /// A symbolic link's target.
     pub(in crate::cli) target: Option<Vec<u8>>,
 }
 
 impl Entry {
     pub(in crate::cli) fn new(listed: Listed, target: Option<Vec<u8>>) -> Entry {
-        let Listed { key, stat: Stat { id, attributes, size, allocated, links } } = listed;
+        let Listed { key, stat: Stat { id, attributes, size, allocated, links, expires } } = listed;
         let kind = match attributes.kind {
             Kind::File => "file",
             Kind::Directory => "directory",
@@ -138,6 +142,7 @@ impl Entry {
             allocated,
             mtime: attributes.mtime.0,
             ctime: attributes.ctime.0,
+            expires: expires.map(|at| at.0),
             target,
         }
     }

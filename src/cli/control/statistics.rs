@@ -11,6 +11,8 @@ pub(in crate::cli) struct Statistics {
     pub(in crate::cli) dead_bytes: u64,
     /// Bytes of values that were handed in.
     pub(in crate::cli) put_bytes: u64,
+    /// Keys that were removed because they expired.
+    pub(in crate::cli) expired_keys: u64,
     /// Bytes appended to the log.
     pub(in crate::cli) appended_bytes: u64,
     pub(in crate::cli) merge_read_bytes: u64,
@@ -46,6 +48,7 @@ impl From<store::Statistics> for Statistics {
         Statistics {
             dead_bytes: statistics.dead_bytes(),
             put_bytes: statistics.put_bytes,
+            expired_keys: statistics.expired,
             appended_bytes: statistics.log.appended,
             merge_read_bytes: statistics.merges.bytes_read,
             merge_written_bytes: statistics.merges.bytes_written,

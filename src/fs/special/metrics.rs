@@ -34,6 +34,7 @@ pub(super) fn text(filesystem: &Filesystem) -> Result<String, Error> {
     page.gauge("caskfs_failed", "1 if a write or sync has failed, so that the store refuses all changes.", failed);
 
     page.counter("caskfs_put_bytes_total", "Bytes of values handed in.", statistics.put_bytes);
+    page.counter("caskfs_expired_keys_total", "Keys removed because they expired.", statistics.expired);
     page.counter("caskfs_appended_bytes_total", "Bytes appended to the log.", log.appended);
     page.counter("caskfs_merges_total", "Merges completed.", merges.merges);
     page.counter("caskfs_merge_read_bytes_total", "Bytes of segments that merges took away.", merges.bytes_read);

@@ -75,6 +75,11 @@ impl Tree {
         self.snapshots.close_idle();
     }
 
+    /// See [`Filesystem::listings_last`].
+    pub fn listings_last(&self) -> bool {
+        self.live.listings_last()
+    }
+
     /// The entry of the store's own tree, to be changed.
     fn writable(&self, id: EntryId) -> Result<EntryId, Error> {
         match Place::of(id)? {

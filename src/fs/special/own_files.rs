@@ -82,7 +82,7 @@ impl OwnFiles {
         let mode = mode & !self.filesystem.options.umask;
         let attributes = Attributes { kind, mode, uid, gid, rdev: 0, atime: time, mtime: time, ctime: time };
         let allocated = if kind == Kind::Directory { 0 } else { size as u64 };
-        Ok(Stat { id: node.id(), attributes, size: size as u64, allocated, links })
+        Ok(Stat { id: node.id(), attributes, size: size as u64, allocated, links, expires: None })
     }
 
     /// Lists `.caskfs`, as [`Filesystem::readdir`].

@@ -122,7 +122,7 @@ fn attributes_go_on_the_wire() {
         mtime: Time(2),
         ctime: Time(3),
     };
-    let attr = wire(&Stat { id: 9, attributes, size: 700, allocated: 513, links: 3 });
+    let attr = wire(&Stat { id: 9, attributes, size: 700, allocated: 513, links: 3, expires: None });
     assert_eq!((attr.ino.0, attr.size, attr.blocks, attr.nlink), (9, 700, 2, 3));
     assert_eq!((attr.kind, attr.perm, attr.uid, attr.gid, attr.rdev), (FileType::CharDevice, 0o4755, 1, 2, 0x103));
     assert_eq!(attr.atime, UNIX_EPOCH - Duration::from_nanos(1));

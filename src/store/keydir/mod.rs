@@ -9,6 +9,7 @@
 //! (a merge may have moved that), so a directory that is not known yet is made up, and filled in later.
 
 mod blocks;
+mod due;
 mod entries;
 mod node;
 mod packed;
@@ -26,6 +27,7 @@ use super::range_map::Piece;
 use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState};
 use super::usage::Usage;
 use crate::log::{HEADER_LEN, Location};
+use due::Due;
 pub(in crate::store) use entries::Entries;
 use entries::Entry;
 pub(in crate::store) use node::{Meta, Node};
@@ -52,6 +54,7 @@ pub(in crate::store) struct Keydir {
     /// Stages with holes that will never be published.
     dead_stages: HashSet<u64>,
     pub(in crate::store) usage: Usage,
+    pub(in crate::store) due: Due,
     /// Greater than every id in use.
     pub(in crate::store) next_id: EntryId,
     /// Provisional entries, which are in no record.
@@ -73,6 +76,7 @@ impl Keydir {
             stages: HashMap::new(),
             dead_stages: HashSet::new(),
             usage: Usage::default(),
+            due: Due::new(),
             next_id: ROOT + 1,
             provisional: 0,
             damaged: HashMap::new(),
@@ -106,7 +110,7 @@ impl Keydir {
     /// Bytes of memory that the entries take, about.
     pub(in crate::store) fn memory(&self) -> usize {
         let staged: usize = self.stages.values().map(|stage| stage.capacity() * size_of::<Staged>()).sum();
-        self.entries.memory() + self.pins.memory() + staged
+        self.entries.memory() + self.pins.memory() + self.due.memory() + staged
     }
 
     pub(in crate::store) fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
@@ -194,6 +198,7 @@ impl Keydir {
                 parent.state.attributes.ctime = time;
             }
         }
+        self.due.change(id, None, state.due());
         let mut node = Node::new(state);
         node.provisional = true;
         self.provisional += 1;
@@ -205,10 +210,16 @@ impl Keydir {
 
     /// Changes the attributes of an entry that no record speaks of: not yet, or not any more.
     pub(in crate::store) fn change_unrecorded(&mut self, id: EntryId, state: NodeState) {
-        self.entries.change(id, |node| {
+        let changed = self.entries.change(id, |node| {
+            let before = node.state.due();
             node.state.attributes = state.attributes;
             node.state.xattrs = state.xattrs;
+            node.state.expires = state.expires;
+            (before, node.state.due())
         });
+        if let Some((before, after)) = changed {
+            self.due.change(id, before, after);
+        }
     }
 
     /// Applies a node record. `body_len` is the length of its body.
@@ -232,16 +243,19 @@ impl Keydir {
             record.state.links.iter().for_each(|link| self.attach(id, is_directory, link));
             let mut node = Node::new(unknown_state(record.state.attributes.kind, 0));
             node.apply(id, record, (meta, body_len), &staged, &mut self.usage);
+            self.due.change(id, None, node.state.due());
             self.entries.insert(id, node);
             return;
         }
         let old = self.links(id);
         let new = record.state.links.clone();
         old.iter().filter(|link| !new.contains(link)).for_each(|link| self.detach(id, is_directory, link));
-        let Keydir { entries, usage, provisional, .. } = self;
+        let Keydir { entries, usage, due, provisional, .. } = self;
         entries.change(id, |node| {
             *provisional -= usize::from(std::mem::take(&mut node.provisional));
+            let before = node.state.due();
             node.apply(id, record, (meta, body_len), &staged, usage);
+            due.change(id, before, node.state.due());
         });
         new.iter().filter(|link| !old.contains(link)).for_each(|link| self.attach(id, is_directory, link));
     }
@@ -337,9 +351,10 @@ impl Keydir {
     /// Applies a tombstone: the entry has no name any more.
     pub(in crate::store) fn apply_tombstone(&mut self, id: EntryId) {
         self.next_id = self.next_id.max(id + 1);
-        let provisional = &mut self.provisional;
-        let taken = self.entries.change(id, |node| {
+        let Keydir { entries, due, provisional, .. } = self;
+        let taken = entries.change(id, |node| {
             *provisional -= usize::from(std::mem::take(&mut node.provisional));
+            due.change(id, node.state.due(), None);
             (node.is_directory(), std::mem::take(&mut node.state.links))
         });
         let Some((is_directory, links)) = taken else { return };
@@ -437,8 +452,11 @@ impl Keydir {
 
     /// Takes a name from the entry that has it: the next record of the same transaction says what becomes of that.
     fn displace(&mut self, id: EntryId, place: &Link) {
-        let is_directory = self.entries.change(id, |node| {
+        let Keydir { entries, due, .. } = self;
+        let is_directory = entries.change(id, |node| {
+            let before = node.state.due();
             node.state.links.retain(|link| link.parent != place.parent || link.name != place.name);
+            due.change(id, before, node.state.due());
             node.is_directory()
         });
         self.nameless.as_mut().map(|nameless| nameless.insert(id));
@@ -454,6 +472,7 @@ impl Keydir {
 
     fn remove_node(&mut self, id: EntryId) {
         if let Some(mut node) = self.entries.remove(id) {
+            self.due.change(id, node.state.due(), None);
             node.extents.drop_older(u64::MAX, &mut self.usage);
             if let Some(meta) = node.meta {
                 self.usage.subtract(meta.location.segment, meta.len);

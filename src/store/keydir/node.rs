@@ -1,7 +1,7 @@
 //! An entry as it is worked on.
 
 use crate::log::Location;
-use crate::store::attributes::{EntryId, Kind, ROOT, Stat};
+use crate::store::attributes::{EntryId, Kind, ROOT, Stat, Time};
 use crate::store::directory::Directory;
 use crate::store::extents::{Extent, Extents};
 use crate::store::record::{NodeRecord, NodeState};
@@ -49,7 +49,9 @@ impl Node {
             Some(directory) => (DIRECTORY_SIZE, 2 + directory.subdirectories),
             None => (state.size, state.links.len() as u32),
         };
-        Stat { id, attributes: state.attributes, size, allocated: self.extents.total(), links }
+        let file = state.attributes.kind == Kind::File;
+        let expires = state.expires.filter(|_| file).map(|second| Time::new(second, 0));
+        Stat { id, attributes: state.attributes, size, allocated: self.extents.total(), links, expires }
     }
 
     /// Applies a node record of this entry, whose body has this length. `staged` is what its stage holds.

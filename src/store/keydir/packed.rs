@@ -125,13 +125,12 @@ pub(super) fn unpack(bytes: &[u8]) -> Option<Node> {
 pub(super) fn stat(bytes: &[u8]) -> Option<Stat> {
     let mut decoder = Decoder::new(bytes);
     let (head, front) = head(&mut decoder).ok()?;
-    if front.is_device() {
-        // The device's number comes last.
+    if front.is_incomplete() {
         return unpack(bytes).map(|node| node.stat(head.id));
     }
     let Front { attributes, size, .. } = front;
     let allocated = head.value.map_or(0, |(len, _)| len);
-    Some(Stat { id: head.id, attributes, size, allocated, links: decoder.varint().ok()? as u32 })
+    Some(Stat { id: head.id, attributes, size, allocated, links: decoder.varint().ok()? as u32, expires: None })
 }
 
 /// The first of the entry's names for which `is_it` says yes, given parent and name.
