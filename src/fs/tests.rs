@@ -5,6 +5,7 @@ mod acl;
 mod commit;
 mod copy;
 mod directory;
+mod expiry;
 mod frozen;
 mod names;
 mod privileges;

@@ -274,6 +274,11 @@ impl<'a> Transaction<'a> {
                 orphans.push((id, state));
                 continue;
             }
+            if !fresh && id != ROOT && state.links.is_empty() {
+                // It has expired since the caller looked. What has no name is in no record.
+                orphans.push((id, state));
+                continue;
+            }
             grows |= fresh || update.is_some();
             let mut stage = 0;
             let mut inline = None;
