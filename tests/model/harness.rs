@@ -135,6 +135,8 @@ impl World {
 
     /// The kernel drops every entry that is not open.
     pub(crate) fn forget(&mut self) -> Result<(), Difference> {
+        // What has expired while nobody looked would still have its name.
+        self.filesystem.store().expire_due().map_err(|error| format!("expire: {error}"))?;
         let open: Vec<EntryId> = self.slots.iter().flatten().map(|(id, _)| *id).collect();
         for (id, count) in std::mem::take(&mut self.held) {
             if open.contains(&id) {
