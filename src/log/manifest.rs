@@ -37,6 +37,8 @@ pub(super) enum Change {
 pub(super) struct Frozen {
     /// When it was taken, in nanoseconds since 1970. It decides nothing.
     pub(super) taken: i64,
+    /// How many segments it has.
+    pub(super) segments: u64,
     /// The last sequence number in it.
     pub(super) last_sequence: u64,
 }
@@ -98,11 +100,6 @@ impl Contents {
             Change::Freeze(frozen) => self.frozen = Some(frozen),
             change => apply(change, &mut self.segments, &mut self.durable),
         }
-    }
-
-    /// The highest sequence number in a sealed segment.
-    fn last_sequence(&self) -> u64 {
-        self.segments.values().flatten().map(|sealed| sealed.last_sequence).max().unwrap_or(0)
     }
 }
 
@@ -189,9 +186,9 @@ impl Manifest {
                 }
             }
         }
-        let last_sequence = contents.frozen.map(|frozen| frozen.last_sequence);
+        let count = contents.frozen.map(|frozen| frozen.segments);
         match flags & FROZEN != 0 {
-            true if last_sequence != Some(contents.last_sequence()) => Err(damaged("its end is missing")),
+            true if count != Some(contents.segments.len() as u64) => Err(damaged("its end is missing")),
             _ => Ok(contents),
         }
     }
@@ -249,7 +246,7 @@ fn encode(change: Change, seed: u32, index: u32, synced: u32, more: bool, out: &
         }
         Change::Remove { segment } => (3, segment, [0; 3]),
         Change::Durable { sequence } => (5, 0, [0, 0, sequence]),
-        Change::Freeze(Frozen { taken, last_sequence }) => (4, 0, [taken as u64, 0, last_sequence]),
+        Change::Freeze(Frozen { taken, segments, last_sequence }) => (4, 0, [taken as u64, segments, last_sequence]),
     };
     let mut rest = Vec::with_capacity(ENTRY_LEN);
     rest.put_u8(kind);
@@ -279,7 +276,7 @@ fn decode(bytes: &[u8], seed: u32, index: u32) -> Option<(Change, bool, u32)> {
         2 => Change::Seal { segment, end, first_sequence, last_sequence },
         3 => Change::Remove { segment },
         5 => Change::Durable { sequence: last_sequence },
-        4 => Change::Freeze(Frozen { taken: end as i64, last_sequence }),
+        4 => Change::Freeze(Frozen { taken: end as i64, segments: first_sequence, last_sequence }),
         _ => return None,
     };
     Some((change, more, synced))

@@ -276,7 +276,8 @@ impl Log {
                 sealed.first_sequence <= sealed.last_sequence && sealed.last_sequence <= last_sequence
             })
         });
-        Ok(Contents { epoch: manifest.epoch, segments, frozen: Some(Frozen { taken, last_sequence }), durable: 0 })
+        let frozen = Frozen { taken, segments: segments.len() as u64, last_sequence };
+        Ok(Contents { epoch: manifest.epoch, segments, frozen: Some(frozen), durable: 0 })
     }
 
     /// Links the segments, and hands back those that cannot be linked, with where they end.

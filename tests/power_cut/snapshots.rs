@@ -14,6 +14,8 @@ struct Expected {
     tree: Arc<Tree>,
     /// It was acknowledged, and nobody has begun to remove it.
     certain: bool,
+    /// It was not there when it was looked for, but its removal may not be durable.
+    gone: bool,
 }
 
 /// The snapshots of a store, by name.
@@ -26,16 +28,20 @@ impl Snapshots {
         let certain = |name: &str| known.0.get(name).is_some_and(|known| known.certain);
         let expect = |(name, tree): (String, Tree)| {
             let certain = certain(&name);
-            (name, Expected { tree: Arc::new(tree), certain })
+            (name, Expected { tree: Arc::new(tree), certain, gone: false })
         };
-        Snapshots(found.into_iter().map(expect).collect())
+        let mut all: BTreeMap<String, Expected> = found.into_iter().map(expect).collect();
+        for (name, expected) in &known.0 {
+            all.entry(name.clone()).or_insert_with(|| Expected { certain: false, gone: true, ..expected.clone() });
+        }
+        Snapshots(all)
     }
 
     /// A snapshot is taken of this state; false if there may be one of the name.
     pub(crate) fn create(&mut self, name: &str, tree: Arc<Tree>) -> bool {
         let free = !self.0.contains_key(name);
         if free {
-            self.0.insert(name.into(), Expected { tree, certain: true });
+            self.0.insert(name.into(), Expected { tree, certain: true, gone: false });
         }
         free
     }
@@ -49,8 +55,9 @@ impl Snapshots {
         there
     }
 
-    /// All that there are will stay.
+    /// All that there are will stay, and the others will not come back.
     pub(crate) fn settle(&mut self) {
+        self.0.retain(|_, expected| !expected.gone);
         self.0.values_mut().for_each(|expected| expected.certain = true);
     }
 
