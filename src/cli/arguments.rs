@@ -79,6 +79,10 @@ pub(super) struct MountArguments {
     /// Bytes after which a segment of the log is sealed: 4K to 1G. Small ones are merged often, and each is an open file.
     #[arg(long, value_name = "SIZE", value_parser = segment_size, default_value = "64M")]
     pub(super) segment_size: u32,
+    /// Bytes of memory that the keys may take: 500M, 4G. At the limit new keys get ENOSPC, and all else goes on. No limit by
+    /// default.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) memory_limit: Option<u64>,
     /// Stay in front instead of becoming a daemon.
     #[arg(long, short)]
     pub(super) foreground: bool,

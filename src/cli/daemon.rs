@@ -41,6 +41,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
         create: !arguments.read_only,
         read_only: arguments.read_only,
         segment_size: arguments.segment_size,
+        memory_limit: arguments.memory_limit,
         strict: arguments.strict,
         merge: arguments.merge.policy(),
         ..Options::default()

@@ -72,6 +72,7 @@ fn translate(arguments: &[OsString]) -> Result<Call, Failure> {
             (b"uid" | b"gid" | b"umask" | b"fsname", Some(value)) => {
                 translated.push(flag(&[b"--", key, b"="].concat(), value));
             }
+            (b"memory_limit", Some(value)) => translated.push(flag(b"--memory-limit=", value)),
             (b"segment_size", Some(value)) => translated.push(flag(b"--segment-size=", value)),
             (key, Some(value)) if key.starts_with(b"merge_") => {
                 let key: Vec<u8> = key.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();

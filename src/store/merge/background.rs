@@ -41,12 +41,27 @@ impl Drop for Background {
     }
 }
 
+/// So that the next start is fast. Without its hints the store is as good.
+fn write_hints(merger: &Merger) {
+    loop {
+        match merger.log.write_hint() {
+            Ok(true) if !merger.pause(Duration::ZERO) => {}
+            Ok(_) => return,
+            Err(error) => {
+                log::warn!("{error}: the next start takes longer");
+                return;
+            }
+        }
+    }
+}
+
 fn merge_when_due(merger: &Merger) {
     let (mut pause, mut seen) = (BUSY, 0);
     while !merger.pause(pause) {
         let written = merger.log.written();
         pause = if written == seen { IDLE } else { BUSY };
         seen = written;
+        write_hints(merger);
         if !merger.options.merge.window.contains(merger.options.clock.now()) {
             continue;
         }
