@@ -61,7 +61,10 @@ pub(crate) fn snapshot(directory: &Path) -> BTreeMap<PathBuf, String> {
                 pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
                 String::new()
             }
-            kind if kind.is_file() => format!("{:?}", fs::read(&path).unwrap()),
+            kind if kind.is_file() => {
+                let bytes = fs::read(&path).unwrap();
+                format!("{} bytes with the checksum {:08x}", bytes.len(), crc32fast::hash(&bytes))
+            }
             _ => String::new(),
         };
         let (mode, ids) = (metadata.mode(), (metadata.uid(), metadata.gid()));
