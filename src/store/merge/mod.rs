@@ -95,6 +95,8 @@ pub(super) struct Merger {
     residues: Mutex<HashMap<u32, Residue>>,
     /// Segments that are left alone.
     damaged: Mutex<HashSet<u32>>,
+    /// Segments that merges have made and that hardly took less room than what they were made of.
+    futile: Mutex<HashSet<u32>>,
 }
 
 impl Store {
@@ -180,6 +182,7 @@ impl Merger {
             statistics: Mutex::default(),
             residues: Mutex::default(),
             damaged: Mutex::default(),
+            futile: Mutex::default(),
         }
     }
 
@@ -268,10 +271,11 @@ impl Merger {
         let segments = self.log.sealed();
         let keydir = self.keydir.read();
         let staged = keydir.staged_segments();
-        let (residues, damaged) = (self.residues.lock(), self.damaged.lock());
+        let (residues, damaged, futile) = (self.residues.lock(), self.damaged.lock(), self.futile.lock());
         let candidate = |segment: SealedSegment| {
             let Residue { held, stuck } = residues.get(&segment.id).copied().unwrap_or_default();
             let allowed = !staged.contains(&segment.id) && !damaged.contains(&segment.id);
+            let allowed = allowed && !futile.contains(&segment.id);
             Candidate { segment, live: keydir.usage.live(segment.id), held, stuck, allowed }
         };
         segments.into_iter().map(candidate).collect()
@@ -313,6 +317,13 @@ impl Merger {
         drop(residues);
         let read: u64 = run.iter().map(|segment| segment.end).sum();
         let written: u64 = outputs.iter().map(|(output, _)| output.end).sum();
+        let mut futile = self.futile.lock();
+        match outputs.len() >= run.len() && written * 10 > read * 9 {
+            // It hardly shrank, whatever was counted on: not again until another merge has shown more.
+            true => futile.extend(outputs.iter().map(|(output, _)| output.id)),
+            false => futile.clear(),
+        }
+        drop(futile);
         log::info!("merged segments {inputs:?}: {} bytes came back of {read}", read.saturating_sub(written));
         let mut statistics = self.statistics.lock();
         statistics.merges += 1;
