@@ -147,10 +147,16 @@ impl Applier {
                 if !self.keydir.apply_plain(&plain, bytes) {
                     let front = plain.front(bytes);
                     let node = record::decode_node(front, sequence, body_len.saturating_sub(front.len() as u32))?;
+                    if self.keydir.contradicts(entry, &node) {
+                        return None;
+                    }
                     self.keydir.apply_node(entry, sequence, location, body_len, node);
                 }
             }
             Body::Node(node) => {
+                if self.keydir.contradicts(entry, &node) {
+                    return None;
+                }
                 let stage = node.stage;
                 self.miss_value(entry, sequence, &node);
                 self.keydir.apply_node(entry, sequence, location, body_len, node);

@@ -222,6 +222,11 @@ impl Keydir {
         }
     }
 
+    /// Whether a record cannot be of this entry, whatever its checksum says: what is a directory was one from the start.
+    pub(in crate::store) fn contradicts(&self, id: EntryId, record: &NodeRecord) -> bool {
+        self.contains(id) && self.directory(id).is_some() != (record.state.attributes.kind == Kind::Directory)
+    }
+
     /// Applies a node record. `body_len` is the length of its body.
     pub(in crate::store) fn apply_node(
         &mut self,
@@ -433,10 +438,9 @@ impl Keydir {
         candidates.find(|other| *other != id && self.entries.find_name(*other, is_it).is_some())
     }
 
-    /// A directory of which nothing is known but what is in it.
+    /// A directory of which nothing is known but what is in it. (What is known to be none stays what it is.)
     fn make_directory(&mut self, id: EntryId) {
-        let made = self.entries.change(id, |node| node.directory = Some(Box::default()));
-        if made.is_none() {
+        if !self.contains(id) {
             self.entries.insert(id, Node::new(unknown_state(Kind::Directory, 0o700)));
             self.nameless.as_mut().map(|nameless| nameless.insert(id));
         }

@@ -64,9 +64,6 @@ impl Node {
         usage: &mut Usage,
     ) {
         let NodeRecord { state, stage, inline } = record;
-        if state.attributes.kind == Kind::Directory && self.directory.is_none() {
-            self.directory = Some(Box::default());
-        }
         self.extents.drop_older(state.value_start, usage);
         for &Staged { offset, len, extent, .. } in staged.iter().filter(|staged| staged.entry == id) {
             match extent {
