@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::merge_arguments::{MergeArguments, size};
+use super::merge_arguments::MergeArguments;
+use super::values::{octal, segment_size, size};
 use crate::fs::{AccessTimes, SyncMode};
 
 /// A durable key-value store that you mount: each key is a file, each close is an fsync.
@@ -335,26 +336,4 @@ pub(super) struct ImportArguments {
     /// Where the tree goes: a directory without keys, made if it is not there; the root by default.
     #[arg(long, value_name = "KEY")]
     pub(super) below: Option<OsString>,
-}
-
-fn octal(text: &str) -> Result<u16, String> {
-    match u16::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err("an octal number from 0 to 777 is wanted".into()),
-    }
-}
-
-/// A number of bytes, or of the KiB, MiB or GiB that the letter behind it stands for.
-fn segment_size(text: &str) -> Result<u32, String> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b'K') => (text.get(..text.len() - 1), 1 << 10),
-        Some(b'M') => (text.get(..text.len() - 1), 1 << 20),
-        Some(b'G') => (text.get(..text.len() - 1), 1 << 30),
-        _ => (Some(text), 1),
-    };
-    let size = digits.and_then(|digits| digits.parse::<u32>().ok()).and_then(|number| number.checked_mul(unit));
-    match size {
-        Some(size) if (4 << 10..=1 << 30).contains(&size) => Ok(size),
-        _ => Err("a size from 4K to 1G is wanted".into()),
-    }
 }

@@ -10,18 +10,18 @@ use super::arguments::BackupArguments;
 use super::control::Request;
 use super::exit::{DAMAGED, Failure, NESTED};
 use super::listing::bytes;
-use super::progress_line::ProgressLine;
+use super::progress::Bar;
 use super::store_access::{Access, Opened, ask, open};
 use crate::log;
 use crate::medium::Disk;
-use crate::store::{Copied, CopyProgress, backup_name, copy_backup};
+use crate::store::{Copied, Progress, backup_name, copy_backup};
 
 pub(super) fn run(arguments: &BackupArguments) -> Result<(), Failure> {
     let BackupArguments { store, backup, json } = arguments;
     check_apart(store, backup)?;
     let about = |failure: Failure| failure.about(backup.display());
-    let mut line = ProgressLine::new("backup:");
-    let mut progress = |CopyProgress { done, total }: CopyProgress| line.show(done, Some(total));
+    let mut bar = Bar::default();
+    let mut progress = |Progress { done, total }: Progress| bar.show(done, Some(total));
     let copied = if log::is_frozen(&Disk::new(store)).map_err(|error| failed(store, error.into()))? {
         copy_backup(store, backup, &mut progress).map_err(|error| about(error.into()))
     } else {
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &BackupArguments) -> Result<(), Failure> {
             }
         }
     }?;
-    drop(line);
+    drop(bar);
     show("backup", &copied, *json);
     complain(&copied, "the backup is complete, but the store is damaged, and so is its copy")
 }

@@ -15,7 +15,7 @@ use super::arguments::ExportArguments;
 use super::backup::check_apart;
 use super::control::{Connection, Request};
 use super::exit::{DAMAGED, Failure, OCCUPIED, OTHER};
-use super::progress_line::ProgressLine;
+use super::progress::Bar;
 use super::store_access::{Access, Opened, ask, open};
 use crate::store::{EntryId, Error, Kind, MAX_EXTENT, Options, ROOT, Stat, Store, backup_name};
 
@@ -49,17 +49,11 @@ fn export(store: &Store, directory: &Path) -> Result<(), Failure> {
         }
         other => other.map_err(|error| about(error.into()))?,
     }
-    let mut export = Export {
-        store,
-        line: ProgressLine::new("export:"),
-        bytes: 0,
-        linked: HashMap::new(),
-        damaged: 0,
-        lost: Vec::new(),
-    };
+    let mut export =
+        Export { store, bar: Bar::default(), bytes: 0, linked: HashMap::new(), damaged: 0, lost: Vec::new() };
     export.tree(directory)?;
-    let Export { line, damaged, lost, .. } = export;
-    drop(line);
+    let Export { bar, damaged, lost, .. } = export;
+    drop(bar);
     match (damaged, lost.is_empty()) {
         (0, true) => Ok(()),
         (0, false) => Err(Failure::new(OTHER, format!("all values are exported, but not {}", lost.join(", ")))),
@@ -70,7 +64,7 @@ fn export(store: &Store, directory: &Path) -> Result<(), Failure> {
 /// An export under way.
 struct Export<'a> {
     store: &'a Store,
-    line: ProgressLine,
+    bar: Bar,
     bytes: u64,
     /// Where the first name of an entry with several of them went.
     linked: HashMap<EntryId, PathBuf>,
@@ -154,7 +148,7 @@ impl Export<'_> {
                 file.write_all_at(piece.get(..read).unwrap_or_default(), offset)?;
                 offset += read as u64;
                 self.bytes += read as u64;
-                self.line.show(self.bytes, None);
+                self.bar.show(self.bytes, None);
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use nix::unistd::{Whence, lseek};
 use super::arguments::ImportArguments;
 use super::backup::check_apart;
 use super::exit::{Failure, OCCUPIED};
-use super::progress_line::ProgressLine;
+use super::progress::Bar;
 use super::store_access::{key, open_alone};
 use crate::store::{Attributes, EntryId, Import, Kind, MAX_EXTENT, Options, ROOT, Store, Time, XattrMode};
 
@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &ImportArguments) -> Result<(), Failure> {
     fs::read_dir(directory).map_err(about)?;
     let options = Options { create: true, durable: false, ..Options::default() };
     let store = open_alone(store, &options)?;
-    let mut import = Importer { store: &store, line: ProgressLine::new("import:"), bytes: 0, linked: HashMap::new() };
+    let mut import = Importer { store: &store, bar: Bar::default(), bytes: 0, linked: HashMap::new() };
     let top = import.top(below.as_deref().map(key).unwrap_or_default().as_slice())?;
     import.tree(directory, top)?;
     store.sync()?;
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &ImportArguments) -> Result<(), Failure> {
 /// An import under way.
 struct Importer<'a> {
     store: &'a Store,
-    line: ProgressLine,
+    bar: Bar,
     bytes: u64,
     /// Files with several names that are in the store already, by device and inode.
     linked: HashMap<(u64, u64), EntryId>,
@@ -127,11 +127,11 @@ impl Importer<'_> {
         let id = match attributes.kind {
             Kind::File => {
                 let file = File::open(path)?;
-                let (mut offset, line, bytes) = (0, &mut self.line, &mut self.bytes);
+                let (mut offset, bar, bytes) = (0, &mut self.bar, &mut self.bytes);
                 self.store.import(&new, &mut || {
                     let piece = next_piece(&file, &mut offset)?;
                     *bytes += piece.as_ref().map_or(0, |(_, piece)| piece.len() as u64);
-                    line.show(*bytes, None);
+                    bar.show(*bytes, None);
                     Ok(piece)
                 })?
             }

@@ -25,7 +25,6 @@ mod mount;
 mod mount_helper;
 mod mv;
 mod progress;
-mod progress_line;
 mod put;
 mod restore;
 mod rm;
@@ -33,6 +32,7 @@ mod snapshot;
 mod stat;
 mod store_access;
 mod umount;
+mod values;
 mod verify;
 
 use std::ffi::OsString;

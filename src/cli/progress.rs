@@ -7,15 +7,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(super) struct Bar(Option<ProgressBar>);
 
 impl Bar {
-    /// Shows that so many bytes of so many are done.
-    pub(super) fn show(&mut self, done: u64, total: u64) {
-        let bar = self.0.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{wide_bar} {binary_bytes} of {binary_total_bytes}, {eta} left");
-            ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    /// Shows that so many bytes are done, of so many if that is known.
+    pub(super) fn show(&mut self, done: u64, total: Option<u64>) {
+        let bar = self.0.get_or_insert_with(|| match total {
+            Some(total) => ProgressBar::new(total)
+                .with_style(style("{wide_bar} {binary_bytes} of {binary_total_bytes}, {eta} left")),
+            None => ProgressBar::no_length().with_style(style("{spinner} {binary_bytes}, {binary_bytes_per_sec}")),
         });
-        bar.set_length(total);
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
         bar.set_position(done);
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Drop for Bar {

@@ -3,8 +3,8 @@
 use super::arguments::RestoreArguments;
 use super::backup::{check_apart, complain, show};
 use super::exit::Failure;
-use super::progress_line::ProgressLine;
-use crate::store::{CopyProgress, Error, restore};
+use super::progress::Bar;
+use crate::store::{Error, Progress, restore};
 use crate::{log, medium};
 
 pub(super) fn run(arguments: &RestoreArguments) -> Result<(), Failure> {
@@ -13,9 +13,9 @@ pub(super) fn run(arguments: &RestoreArguments) -> Result<(), Failure> {
     check_apart(backup, store)?;
     log::is_frozen(&medium::Disk::new(backup))
         .map_err(|error| Failure::from(Error::from(error)).about(backup.display()))?;
-    let mut line = ProgressLine::new("restore:");
-    let restored = restore(backup, store, &mut |CopyProgress { done, total }| line.show(done, Some(total)));
-    drop(line);
+    let mut bar = Bar::default();
+    let restored = restore(backup, store, &mut |Progress { done, total }| bar.show(done, Some(total)));
+    drop(bar);
     let restored = restored.map_err(|error| {
         let about = if matches!(error, Error::Log(log::Error::NotFrozen)) { backup } else { store };
         Failure::from(error).about(about.display())

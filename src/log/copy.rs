@@ -32,12 +32,12 @@ pub enum CopyKind {
     Store,
 }
 
-/// How far a copy has come, in bytes.
+/// How far a long work has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes copied.
+    /// Bytes read or copied,
     pub done: u64,
-    /// Bytes to be copied in all.
+    /// of so many.
     pub total: u64,
 }
 

@@ -10,7 +10,7 @@ use super::{Error, LOCK, Store, io_error};
 use crate::log::{self, CopyKind};
 use crate::medium::{Disk, Medium};
 
-pub use crate::log::{Copied, Progress as CopyProgress};
+pub use crate::log::{Copied, Progress};
 
 /// Snapshots of this name are backups under way, each of the process whose number follows.
 const PREFIX: &str = ".backup.";
@@ -31,7 +31,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`copy_snapshot`](crate::log::copy_snapshot).
-    pub fn backup(&self, to: impl AsRef<Path>, progress: &mut dyn FnMut(CopyProgress)) -> Result<Copied, Error> {
+    pub fn backup(&self, to: impl AsRef<Path>, progress: &mut dyn FnMut(Progress)) -> Result<Copied, Error> {
         let disk = Disk::new(to.as_ref());
         disk.create_root().map_err(|source| io_error("creating the directory of the backup", source))?;
         self.backup_on(&disk, progress)
@@ -41,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// As there.
-    pub fn backup_on(&self, to: &dyn Medium, progress: &mut dyn FnMut(CopyProgress)) -> Result<Copied, Error> {
+    pub fn backup_on(&self, to: &dyn Medium, progress: &mut dyn FnMut(Progress)) -> Result<Copied, Error> {
         if self.taken().is_some() {
             return Ok(log::copy_snapshot(&**self.log.medium(), to, CopyKind::Backup, progress)?);
         }
@@ -80,7 +80,7 @@ impl Store {
 pub fn copy_backup(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
-    progress: &mut dyn FnMut(CopyProgress),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Copied, Error> {
     copy(from.as_ref(), to.as_ref(), CopyKind::Backup, progress)
 }
@@ -93,12 +93,12 @@ pub fn copy_backup(
 pub fn restore(
     backup: impl AsRef<Path>,
     store: impl AsRef<Path>,
-    progress: &mut dyn FnMut(CopyProgress),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Copied, Error> {
     copy(backup.as_ref(), store.as_ref(), CopyKind::Store, progress)
 }
 
-fn copy(from: &Path, to: &Path, kind: CopyKind, progress: &mut dyn FnMut(CopyProgress)) -> Result<Copied, Error> {
+fn copy(from: &Path, to: &Path, kind: CopyKind, progress: &mut dyn FnMut(Progress)) -> Result<Copied, Error> {
     let (from, to) = (Disk::new(from), Disk::new(to));
     // Before anything is made.
     if !log::is_frozen(&from)? {

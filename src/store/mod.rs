@@ -45,7 +45,7 @@ use std::sync::atomic::AtomicI64;
 use parking_lot::RwLock;
 
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
-pub use backup::{Copied, CopyProgress, backup_name, copy_backup, is_backup_name, restore};
+pub use backup::{Copied, Progress, backup_name, copy_backup, is_backup_name, restore};
 pub use error::{Error, Refusal};
 pub use expiry::{Expired, News};
 pub use extents::Extent;
@@ -62,7 +62,7 @@ pub use snapshots::{Snapshot, check_snapshot_name};
 pub use statistics::Statistics;
 pub use transaction::{StagedRun, Transaction};
 pub use value::Update;
-pub use verify::{Progress, VerifyReport};
+pub use verify::VerifyReport;
 pub use xattrs::XattrMode;
 
 use crate::log::{Log, LogOptions, StoreId};

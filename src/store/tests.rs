@@ -20,7 +20,7 @@ mod verify;
 
 use std::sync::Arc;
 
-use super::{Listed, Options, Store};
+use super::{EntryId, Listed, Options, Store, Update};
 use crate::medium::SimDisk;
 
 fn options() -> Options {
@@ -45,6 +45,18 @@ fn texts(listed: Vec<Listed>) -> Vec<String> {
 /// Every key, in order.
 fn keys(store: &Store) -> Vec<String> {
     texts(store.scan(""))
+}
+
+/// The number of a key's entry.
+fn id(store: &Store, key: &str) -> EntryId {
+    store.stat(key).unwrap().unwrap().id
+}
+
+/// Makes what was staged an entry's value.
+fn publish(store: &Store, entry: EntryId, update: Update) {
+    let mut transaction = store.begin().unwrap();
+    transaction.set_value(entry, update).unwrap();
+    store.wait(transaction.commit().unwrap()).unwrap();
 }
 
 #[test]

@@ -11,19 +11,10 @@ use super::attributes::{EntryId, ROOT};
 use super::extents::Extent;
 use super::keydir::{Keydir, Node};
 use super::record;
-use crate::log::{Defect, HEADER_LEN, Header, Location, Seen};
+use crate::log::{Defect, HEADER_LEN, Header, Location, Progress, Seen};
 
 /// Entries looked at under one lock.
 const CHUNK: u64 = 4096;
-
-/// How far verifying has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes read so far,
-    pub done: u64,
-    /// of so many.
-    pub total: u64,
-}
 
 /// What verifying found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

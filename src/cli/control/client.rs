@@ -66,7 +66,7 @@ impl Connection {
                 return Err(Failure::new(OTHER, "the daemon ended before it answered"));
             }
             match serde_json::from_str(&line).map_err(std::io::Error::from)? {
-                Reply::Progress { done, total } => bar.show(done, total),
+                Reply::Progress { done, total } => bar.show(done, Some(total)),
                 reply => break reply,
             }
         };

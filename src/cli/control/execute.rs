@@ -72,7 +72,7 @@ pub(in crate::cli) fn execute(
         Request::Verify => {
             let mut bar = Bar::default();
             verify(store, &mut |done, total| {
-                bar.show(done, total);
+                bar.show(done, Some(total));
                 Ok(())
             })
         }

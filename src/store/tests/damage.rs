@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::medium::Medium;
-use crate::store::{EntryId, Error, Update};
+use crate::store::Error;
 
 /// The places of a pattern in the segments: paths and offsets.
 pub(super) fn find(disk: &SimDisk, pattern: &[u8]) -> Vec<(String, u64)> {
@@ -47,16 +47,6 @@ pub(super) fn marked(marker: &str, len: usize) -> Vec<u8> {
     let mut value = vec![b'.'; len];
     value[..marker.len()].copy_from_slice(marker.as_bytes());
     value
-}
-
-fn id(store: &Store, key: &str) -> EntryId {
-    store.stat(key).unwrap().unwrap().id
-}
-
-fn publish(store: &Store, entry: EntryId, update: Update) {
-    let mut transaction = store.begin().unwrap();
-    transaction.set_value(entry, update).unwrap();
-    store.wait(transaction.commit().unwrap()).unwrap();
 }
 
 #[test]

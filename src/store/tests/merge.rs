@@ -5,14 +5,9 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Options, SimDisk, Store, fresh, options, reopen};
+use super::{Options, SimDisk, Store, Update, fresh, id, options, reopen};
 use crate::medium::Fault;
-use crate::store::{EntryId, Error, Update};
-
-/// The number of a key's entry.
-fn id(store: &Store, key: &str) -> EntryId {
-    store.stat(key).unwrap().unwrap().id
-}
+use crate::store::Error;
 
 /// Fills segments with what dies at once, until the newest are of no interest.
 fn turn_over(store: &Store) {

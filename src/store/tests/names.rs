@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::*;
-use crate::store::{EntryId, Error, ROOT, RenameMode, Stat, Transaction, Unlink, Update};
+use crate::store::{Error, ROOT, RenameMode, Stat, Transaction, Unlink};
 
 /// Fails to give a single byte.
 struct Broken;
@@ -23,10 +23,6 @@ fn change<R>(store: &Store, change: impl FnOnce(&mut Transaction<'_>) -> Result<
 
 fn stat(store: &Store, key: &str) -> Stat {
     store.stat(key).unwrap().unwrap()
-}
-
-fn id(store: &Store, key: &str) -> EntryId {
-    stat(store, key).id
 }
 
 fn rename(store: &Store, from: &str, to: &str, mode: RenameMode) -> Result<(EntryId, Option<EntryId>), Error> {

@@ -1,17 +1,6 @@
 //! Values that are written before they are published.
 
 use super::*;
-use crate::store::{EntryId, Update};
-
-fn id(store: &Store, key: &str) -> EntryId {
-    store.stat(key).unwrap().unwrap().id
-}
-
-fn publish(store: &Store, entry: EntryId, update: Update) {
-    let mut transaction = store.begin().unwrap();
-    transaction.set_value(entry, update).unwrap();
-    store.wait(transaction.commit().unwrap()).unwrap();
-}
 
 #[test]
 fn what_is_staged_is_seen_by_nobody() {
