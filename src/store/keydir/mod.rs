@@ -222,9 +222,13 @@ impl Keydir {
         }
     }
 
-    /// Whether a record cannot be of this entry, whatever its checksum says: what is a directory was one from the start.
+    /// Whether a record cannot be of this entry, whatever its checksum says: what is a directory was one from the start,
+    /// and has one name, the root none, so that the directories below the root are a tree.
     pub(in crate::store) fn contradicts(&self, id: EntryId, record: &NodeRecord) -> bool {
-        self.contains(id) && self.directory(id).is_some() != (record.state.attributes.kind == Kind::Directory)
+        let is_directory = record.state.attributes.kind == Kind::Directory;
+        let names = if id == ROOT { 0 } else { 1 };
+        let is_known = self.contains(id);
+        (is_known && self.directory(id).is_some() != is_directory) || (is_directory && record.state.links.len() > names)
     }
 
     /// Applies a node record. `body_len` is the length of its body.
