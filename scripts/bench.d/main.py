@@ -1,0 +1,128 @@
+"""Runs the contestants in turn, again and again, and reports the medians. Started by scripts/bench."""
+
+import argparse
+import json
+import shlex
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import machine
+import report
+from files import Listings, Sqlite, Streams, Trees
+from keys import Keys
+from results import Results
+from workshop import Failed, Workshop
+
+SUITES = [Keys, Listings, Trees, Streams, Sqlite]
+
+
+@dataclass
+class Scale:
+    """How much of everything."""
+
+    repetitions: int = 5
+    seconds: float = 1.0
+    keys: int = 20_000
+    redis: int = 4_000
+    names: int = 100_000
+    tree: int = 20_000
+    stream: int = 1024
+    transactions: int = 1_000
+    image_gib: int = 12
+
+
+QUICK = Scale(
+    repetitions=3, seconds=0.4, keys=5_000, redis=1_000, names=20_000, tree=2_000, stream=256, transactions=200, image_gib=4
+)
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures caskfs and what it is compared with.")
+    parser.add_argument("--quick", action="store_true", help="less of everything, within six minutes")
+    parser.add_argument("--only", nargs="+", action="extend", choices=[suite.name for suite in SUITES], help="these suites alone", metavar="SUITE")
+    parser.add_argument("--contestants", nargs="+", action="extend", help="these contestants alone", metavar="NAME")
+    parser.add_argument("--repetitions", type=int, help="instead of 5, or of 3 with --quick")
+    parser.add_argument("--seconds", type=float, help="how long each operation is measured")
+    parser.add_argument("--pinned-only", action="store_true", help="no second pass without pinning")
+    parser.add_argument("--no-loop", action="store_true", help="measure in the temporary directory's filesystem itself")
+    parser.add_argument("--no-report", action="store_true", help="leave docs/PERFORMANCE.md as it is")
+    parser.add_argument("--json", metavar="FILE", help="write every single figure into this file")
+    parser.add_argument("--programs", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--juicefs", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def measure(workshop, suite, arguments, scale, results):
+    """Round robin: whatever disturbs the machine for a while disturbs all of them."""
+    results.title = suite.title
+    contestants = []
+    for contestant in suite.contestants:
+        if arguments.contestants and contestant.name not in arguments.contestants:
+            continue
+        missing = contestant.missing(workshop)
+        if missing:
+            results.reasons[contestant.name] = missing
+        else:
+            contestants.append(contestant)
+    for repetition in range(scale.repetitions):
+        for contestant in contestants:
+            what = f"{suite.name}, {contestant.name}, {'pinned' if workshop.pinned else 'not pinned'}"
+            began = time.monotonic()
+            try:
+                with contestant.running(workshop) as place:
+                    suite.measure(workshop, contestant, place, results)
+            except Failed as error:
+                results.reasons[what] = " ".join(str(error).split())
+            print(f"{what}: {repetition + 1} of {scale.repetitions}, {time.monotonic() - began:.1f} s", file=sys.stderr)
+
+
+def main():
+    arguments = parse()
+    scale = QUICK if arguments.quick else Scale()
+    scale.repetitions = arguments.repetitions or scale.repetitions
+    scale.seconds = arguments.seconds or scale.seconds
+    suites = [suite(scale, arguments.juicefs) for suite in SUITES if not arguments.only or suite.name in arguments.only]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results = Results()
+    began = time.monotonic()
+    workshop = Workshop(arguments.programs, scale.image_gib, loop=not arguments.no_loop)
+    try:
+        described = machine.describe(workshop)
+        for workshop.pinned in (True, False):
+            if workshop.pinned or not arguments.pinned_only:
+                for suite in suites:
+                    if workshop.pinned or suite.unpinned:
+                        measure(workshop, suite, arguments, scale, results)
+    finally:
+        workshop.close()
+    described.append(f"took:    {time.monotonic() - began:.0f} s, medians of {scale.repetitions}")
+    print("\n".join(described))
+    for pinned in True, False:
+        print(report.text(results, pinned, results.suites()))
+    for what, why in results.reasons.items():
+        print(f"not measured: {what}: {why}")
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(results.as_json(), indent=1))
+    if not arguments.no_report:
+        command = shlex.join(["scripts/bench", *given()])
+        report.write(Path("docs/PERFORMANCE.md"), report.markdown(results, results.suites(), described, command))
+
+
+def given():
+    """The arguments of scripts/bench, without what it adds."""
+    given, hidden = [], False
+    for argument in sys.argv[1:]:
+        if argument in ("--programs", "--juicefs"):
+            hidden = True
+        elif hidden:
+            hidden = False
+        else:
+            given.append(argument)
+    return given
+
+
+if __name__ == "__main__":
+    main()
