@@ -10,7 +10,7 @@ use super::codec::{Decoder, Encoder, Truncated};
 use super::files;
 use super::format::FORMAT_VERSION;
 use super::manifest::Sealed;
-use super::record::{Header, Location, MAX_BODY};
+use super::record::{Header, Location};
 use super::scan::{Found, Scanner};
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use crate::medium::Medium;
@@ -89,11 +89,11 @@ impl Hint {
             let (entry, front_len, bulk_len) = (decoder.varint()?, decoder.length()?, decoder.length()?);
             let front = decoder.bytes(front_len)?;
             let body_len = front_len.saturating_add(bulk_len);
-            if body_len > MAX_BODY || kind == 0 {
+            let (front_len, body_len) = (front_len as u32, u32::try_from(body_len).map_err(|_| Truncated)?);
+            let header = Header { kind, last: true, body_len, front_len, body_crc: 0, sequence, entry, durable: 0 };
+            if !header.is_sound() {
                 return Err(Truncated);
             }
-            let (front_len, body_len) = (front_len as u32, body_len as u32);
-            let header = Header { kind, last: true, body_len, front_len, body_crc: 0, sequence, entry, durable: 0 };
             let place = u32::try_from(offset).map_err(|_| Truncated)?;
             visit(&header, Location { segment: self.segment, offset: place }, front);
             offset += header.record_len();

@@ -8,6 +8,7 @@ use super::codec::{Decoder, Encoder};
 use super::error::{Context, Error};
 use super::files;
 use super::format::{FORMAT_VERSION, StoreId};
+use super::record::MAX_SEQUENCE;
 use crate::medium::{File, Medium};
 
 const MAGIC: &[u8; 8] = b"CASKMAN\0";
@@ -271,9 +272,12 @@ fn decode(bytes: &[u8], seed: u32, index: u32) -> Option<(Change, bool, u32)> {
     let segment = decoder.u32().ok()?;
     let synced = decoder.u32().ok()?;
     let (end, first_sequence, last_sequence) = (decoder.u64().ok()?, decoder.u64().ok()?, decoder.u64().ok()?);
+    if last_sequence > MAX_SEQUENCE || (kind != 4 && first_sequence > MAX_SEQUENCE) {
+        return None;
+    }
     let change = match kind {
         1 => Change::Open { segment },
-        2 => Change::Seal { segment, end, first_sequence, last_sequence },
+        2 if end <= u32::MAX.into() => Change::Seal { segment, end, first_sequence, last_sequence },
         3 => Change::Remove { segment },
         5 => Change::Durable { sequence: last_sequence },
         4 => Change::Freeze(Frozen { taken: end as i64, segments: first_sequence, last_sequence }),

@@ -51,7 +51,7 @@ pub use error::Error;
 pub use format::{FORMAT_VERSION, StoreId};
 pub use histogram::Distribution;
 pub use merge::{MergeWriter, SealedSegment};
-pub use record::{HEADER_LEN, Header, Location, MAX_BODY};
+pub use record::{HEADER_LEN, Header, Location, MAX_BODY, MAX_ENTRY};
 pub use recovery::{Damage, Report, Visit};
 pub use segment::Body;
 pub use snapshot::{Snapshot, is_snapshot_name};

@@ -17,6 +17,12 @@ pub(super) const ALIGNMENT: usize = 8;
 /// The longest body, in bytes. A length beyond it is damage.
 pub const MAX_BODY: usize = 1 << 24;
 
+/// The highest sequence number, so that sums with one never overflow. A higher one is damage.
+pub(super) const MAX_SEQUENCE: u64 = (1 << 62) - 1;
+
+/// The highest number of an entry: who numbers them may have a use for the 16 bits above. A higher one is damage.
+pub const MAX_ENTRY: u64 = (1 << 48) - 1;
+
 /// This record ends its transaction.
 const FLAG_LAST: u8 = 1;
 
@@ -116,8 +122,14 @@ impl Header {
             distance => sequence.saturating_sub(distance.into()),
         };
         let header = Header { kind, last, body_len, front_len, body_crc, sequence, entry, durable };
-        let sound = kind != 0 && body_len as usize <= MAX_BODY && front_len <= body_len && sequence != 0;
-        sound.then_some(header)
+        header.is_sound().then_some(header)
+    }
+
+    /// Whether its numbers are within their limits.
+    pub(super) fn is_sound(&self) -> bool {
+        let lengths = self.body_len as usize <= MAX_BODY && self.front_len <= self.body_len;
+        let numbers = (1..=MAX_SEQUENCE).contains(&self.sequence) && self.entry <= MAX_ENTRY;
+        self.kind != 0 && lengths && numbers
     }
 }
 

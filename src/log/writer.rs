@@ -7,7 +7,7 @@ use parking_lot::MutexGuard;
 
 use super::error::{Error, is_no_space};
 use super::manifest::Change;
-use super::record::{ALIGNMENT, Header, Location, MAX_BODY, record_len};
+use super::record::{ALIGNMENT, Header, Location, MAX_BODY, MAX_SEQUENCE, record_len};
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::{Log, Ordering};
 
@@ -182,6 +182,9 @@ impl<'a> Appender<'a> {
         let too_large = drafts.iter().any(|draft| draft.body_len() > MAX_BODY);
         if too_large || total + u64::from(SEGMENT_HEADER_LEN) > u64::from(u32::MAX) {
             return Err(Error::TooLarge(total));
+        }
+        if self.writer.next_sequence + drafts.len() as u64 > MAX_SEQUENCE {
+            return Err(self.log.fail("numbering records", &io::Error::other("sequence numbers are used up")));
         }
         let limit = u64::from(self.log.options.segment_size).max(u64::from(SEGMENT_HEADER_LEN) + total);
         if self.writer.active.as_ref().is_none_or(|active| active.offset + total > limit) {

@@ -65,6 +65,8 @@ pub use value::Update;
 pub use verify::VerifyReport;
 pub use xattrs::XattrMode;
 
+pub use crate::log::MAX_ENTRY;
+
 use crate::log::{Log, LogOptions, StoreId};
 use crate::medium::{Disk, Lock, Medium, Space};
 use group_commit::GroupCommit;
@@ -398,6 +400,9 @@ impl Store {
     fn spare_id(&self) -> Result<EntryId, Error> {
         let _writer = self.begin()?;
         let mut keydir = self.keydir.write();
+        if keydir.next_id > MAX_ENTRY {
+            return Err(Error::NoSpace);
+        }
         keydir.next_id += 1;
         Ok(keydir.next_id - 1)
     }

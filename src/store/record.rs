@@ -1,7 +1,7 @@
 //! What the bodies of the store's records say. `docs/FORMAT.md` draws them.
 
 use super::attributes::{Attributes, EntryId, Kind, Time};
-use crate::log::{Decoder, Encoder, Truncated};
+use crate::log::{Decoder, Encoder, MAX_ENTRY, Truncated};
 
 /// The longest name, in bytes.
 pub const MAX_NAME: usize = 255;
@@ -174,7 +174,10 @@ pub(super) fn decode_front(decoder: &mut Decoder<'_>, sequence: u64) -> Result<F
 /// Reads one name: the parent's id, and the name in it.
 pub(super) fn decode_link<'b>(decoder: &mut Decoder<'b>) -> Result<(EntryId, &'b [u8]), Truncated> {
     let (parent, len) = (decoder.varint()?, decoder.u8()?);
-    Ok((parent, decoder.bytes(len.into())?))
+    match parent {
+        0..=MAX_ENTRY => Ok((parent, decoder.bytes(len.into())?)),
+        _ => Err(Truncated),
+    }
 }
 
 /// Reads what follows [`decode_front`]: the whole state, and the stage.

@@ -15,7 +15,7 @@ use super::keydir::Staged;
 use super::namespace::check_reserved;
 use super::record::{self, Link, MAX_EXTENT, NodeRecord, NodeState};
 use super::{Store, Update};
-use crate::log::{Appender, Draft};
+use crate::log::{Appender, Draft, MAX_ENTRY};
 
 /// What a transaction makes of one entry.
 #[derive(Debug)]
@@ -133,6 +133,9 @@ impl<'a> Transaction<'a> {
     /// An entry that is not in the tree yet.
     pub(super) fn make(&mut self, attributes: Attributes, target: &[u8]) -> Result<EntryId, Error> {
         let id = self.next_id;
+        if id > MAX_ENTRY {
+            return Err(Error::NoSpace);
+        }
         self.make_as(id, attributes, target)?;
         self.next_id += 1;
         Ok(id)

@@ -3,9 +3,9 @@
 //! The upper 16 bits are the number of a tree, the lower 48 the entry's id in it. Tree 0 is the store's own: ids are
 //! counted up from 1, so that at a million new keys a second they fit for nine years.
 
-use crate::store::{EntryId, Error};
+use crate::store::{EntryId, Error, MAX_ENTRY};
 
-const SHIFT: u32 = 48;
+const SHIFT: u32 = MAX_ENTRY.count_ones();
 
 /// The tree of the mount's own files.
 const OWN: u64 = 1;

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log::codec::{Decoder, Encoder, Truncated};
-use crate::log::record::{ALIGNMENT, HEADER_LEN, Header, MAX_BODY, record_len};
+use crate::log::record::{ALIGNMENT, HEADER_LEN, Header, MAX_BODY, MAX_ENTRY, MAX_SEQUENCE, record_len};
 
 fn any_header() -> impl Strategy<Value = Header> {
-    let numbers = (1..=u64::MAX, any::<u64>(), 0..u32::MAX);
+    let numbers = (1..=MAX_SEQUENCE, 0..=MAX_ENTRY, 0..u32::MAX);
     (1..=u8::MAX, any::<bool>(), 0..=MAX_BODY as u32, any::<[u32; 2]>(), numbers).prop_map(
         |(kind, last, body_len, [body_crc, front], (sequence, entry, distance))| Header {
             kind,
@@ -34,6 +34,18 @@ proptest! {
         let bytes = encoded(&header, seed, offset);
         prop_assert_eq!(bytes.len(), HEADER_LEN);
         prop_assert_eq!(Header::decode(&bytes, seed, offset), Some(header));
+    }
+
+    #[test]
+    fn numbers_beyond_their_limits_are_damage(header in any_header(), beyond: u64) {
+        for header in [
+            Header { sequence: beyond.max(MAX_SEQUENCE + 1), ..header },
+            Header { entry: beyond.max(MAX_ENTRY + 1), ..header },
+            Header { sequence: 0, ..header },
+            Header { front_len: header.body_len + 1, ..header },
+        ] {
+            prop_assert_eq!(Header::decode(&encoded(&header, 5, 64), 5, 64), None);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::log::Encoder;
 use crate::store::record::{
     Link, NodeRecord, NodeState, decode_data, decode_hole, decode_node, encode_data, encode_hole, encode_node,
 };
-use crate::store::{Attributes, Kind, Time};
+use crate::store::{Attributes, Kind, MAX_ENTRY, Time};
 
 fn bytes(longest: usize) -> impl Strategy<Value = Box<[u8]>> {
     vec(any::<u8>(), 0..longest).prop_map(Vec::into_boxed_slice)
@@ -29,7 +29,7 @@ prop_compose! {
     pub(super) fn state()(
         attributes in attributes(),
         (size, value_start) in any::<(u64, u64)>(),
-        links in vec((any::<u64>(), bytes(256)), 0..4),
+        links in vec((0..=MAX_ENTRY, bytes(256)), 0..4),
         expires in any::<Option<i64>>(),
         xattrs in vec((bytes(100), bytes(1000)), 0..4),
         target in bytes(300),
@@ -45,6 +45,12 @@ proptest! {
         let front = encode_node(&state, sequence, stage);
         let inline = (bulk > 0).then_some((front.len() as u32, bulk));
         prop_assert_eq!(decode_node(&front, sequence, bulk), Some(NodeRecord { state, stage, inline }));
+    }
+
+    #[test]
+    fn a_parent_that_cannot_be_makes_no_sense(mut state in state(), parent in MAX_ENTRY + 1..) {
+        state.links.push(Link { parent, name: b"name"[..].into() });
+        prop_assert_eq!(decode_node(&encode_node(&state, 7, 0), 7, 0), None);
     }
 
     #[test]

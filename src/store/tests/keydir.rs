@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::decoders::state;
 use crate::log::{HEADER_LEN, Location};
-use crate::store::attributes::{Attributes, EntryId, Kind, Time};
+use crate::store::attributes::{Attributes, EntryId, Kind, ROOT, Time};
 use crate::store::extents::{Extent, Extents};
-use crate::store::keydir::{Entries, Meta, Node};
-use crate::store::record::{Link, encode_node};
+use crate::store::keydir::{Entries, Keydir, Meta, Node};
+use crate::store::record::{Link, NodeRecord, NodeState, encode_node};
 use crate::store::transaction::new_state;
 use crate::store::usage::Usage;
 
@@ -179,4 +179,28 @@ fn a_plain_file_takes_less_than_a_hundred_bytes_and_its_room_is_used_again() {
         fill(&mut entries, &mut node, first..first + 10_000);
     }
     assert_eq!(entries.memory(), memory);
+}
+
+/// A right checksum is no proof of sense: directories that were not a tree would be listed for ever.
+#[test]
+fn a_record_that_contradicts_what_is_known_is_refused() {
+    let record = |kind, links: &[(EntryId, &str)]| {
+        let links = links.iter().map(|(parent, name)| Link { parent: *parent, name: name.as_bytes().into() });
+        let time = Time::default();
+        let attributes = Attributes { kind, mode: 0, uid: 0, gid: 0, rdev: 0, atime: time, mtime: time, ctime: time };
+        NodeRecord { state: NodeState { links: links.collect(), ..new_state(attributes, b"") }, stage: 0, inline: None }
+    };
+    let mut keydir = Keydir::new();
+    let at = Location { segment: 1, offset: 0 };
+    keydir.apply_node(2, 1, at, 100, record(Kind::File, &[(ROOT, "file")]));
+    keydir.apply_node(3, 2, at, 100, record(Kind::Directory, &[(ROOT, "directory")]));
+    let contradicts = |id, kind, links: &[(EntryId, &str)]| keydir.contradicts(id, &record(kind, links));
+    assert!(!contradicts(2, Kind::File, &[(ROOT, "a"), (3, "b")]));
+    assert!(!contradicts(3, Kind::Directory, &[(ROOT, "moved")]));
+    assert!(!contradicts(ROOT, Kind::Directory, &[]));
+    assert!(contradicts(2, Kind::Directory, &[(ROOT, "file")]));
+    assert!(contradicts(3, Kind::Symlink, &[(ROOT, "directory")]));
+    assert!(contradicts(3, Kind::Directory, &[(ROOT, "directory"), (3, "itself")]));
+    assert!(contradicts(ROOT, Kind::Directory, &[(3, "above")]));
+    assert!(contradicts(4, Kind::Directory, &[(ROOT, "one"), (ROOT, "other")]), "of an entry that is not known too");
 }
