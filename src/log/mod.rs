@@ -57,7 +57,7 @@ pub use segment::Body;
 pub use snapshot::{Snapshot, is_snapshot_name};
 pub use statistics::LogStatistics;
 pub use verify::{Defect, Seen, Span};
-pub use writer::{Appender, Draft};
+pub use writer::{Appender, Draft, WRITE_AHEAD};
 
 use crate::medium::Medium;
 use ballast::Ballast;
@@ -70,6 +70,8 @@ use writer::Writer;
 pub struct LogOptions {
     /// Bytes after which a segment is sealed and the next one begun.
     pub segment_size: u32,
+    /// Zeros that are written ahead, in bytes: [`WRITE_AHEAD`] as a rule.
+    pub write_ahead: u32,
     /// Change nothing on the medium.
     pub read_only: bool,
     /// Make a new log where there is none.
@@ -220,7 +222,7 @@ impl Log {
     /// Makes segments durable, and durable that they are complete.
     fn seal(&self, retired: &[writer::Retired]) -> Result<(), Error> {
         for segment in retired {
-            segment.segment.file.sync().map_err(|error| self.fail("fsync of the log", &error))?;
+            segment.sync().map_err(|error| self.fail("fsync of the log", &error))?;
         }
         let mut manifest = self.manifest.lock();
         for segment in retired {

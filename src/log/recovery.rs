@@ -129,7 +129,8 @@ impl Log {
         for tail in tail.iter().rev().take_while(|tail| tail.clean) {
             let segment = Arc::clone(&tail.segment);
             if tail.has_records() {
-                writer.resume(segment, tail.end, tail.first_sequence);
+                let written = segment.file.len().context(|| format!("reading segment {}", segment.id))?;
+                writer.resume(segment, tail.end, written, tail.first_sequence);
                 break;
             }
             writer.prepared(segment);
@@ -376,22 +377,23 @@ fn read_tail(
                     damaged = true;
                     show(&mut open, &mut tail, offset);
                     let next = next_newer(&mut scanner, offset, expected).context(context)?;
-                    let (next, sequence) = next.unwrap_or((scanner.limit(), expected));
-                    report.damage.push(Damage { location: place(segment.id, offset), len: next - offset });
+                    let end = next.map_or_else(|| scanner.blank_from(offset), |(next, _)| Ok(next)).context(context)?;
+                    report.damage.push(Damage { location: place(segment.id, offset), len: end - offset });
                     unreadable.set(unreadable.get() + 1);
-                    (offset, expected) = (next, sequence);
-                    if offset >= scanner.limit() {
-                        tail.end = offset;
+                    let Some((next, sequence)) = next else {
+                        tail.end = end;
                         break;
-                    }
+                    };
+                    (offset, expected) = (next, sequence);
                 }
             }
         }
         report.unreadable = unreadable.get();
         *last_sequence = tail.last_sequence;
-        tail.clean = !damaged && scanner.is_blank(tail.end).context(context)?;
-        if !tail.clean && tail.end < scanner.limit() {
-            report.torn.push(Damage { location: place(segment.id, tail.end), len: scanner.limit() - tail.end });
+        let end = scanner.blank_from(tail.end).context(context)?;
+        tail.clean = !damaged && end <= tail.end;
+        if end > tail.end {
+            report.torn.push(Damage { location: place(segment.id, tail.end), len: end - tail.end });
             torn = true;
         }
         tails.push(tail);

@@ -79,16 +79,22 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// Whether there is nothing but zeros from `offset` on.
-    pub(super) fn is_blank(&mut self, mut offset: u64) -> io::Result<bool> {
-        while offset < self.limit {
-            let bytes = self.bytes(offset, WINDOW)?;
-            if bytes.is_empty() || bytes.iter().any(|&byte| byte != 0) {
-                return Ok(bytes.is_empty());
+    /// Where the zeros begin that reach from somewhere behind `offset` to the limit, rounded up to where a record may begin.
+    pub(super) fn blank_from(&mut self, offset: u64) -> io::Result<u64> {
+        let (mut place, mut end) = (offset, offset);
+        while place < self.limit {
+            let bytes = self.bytes(place, WINDOW)?;
+            if let Some(last) = bytes.iter().rposition(|&byte| byte != 0) {
+                end = place + last as u64 + 1;
             }
-            offset += bytes.len() as u64;
+            place += (bytes.len() as u64).max(1);
         }
-        Ok(true)
+        Ok(end.next_multiple_of(ALIGNMENT as u64).min(self.limit))
+    }
+
+    /// Whether there is nothing but zeros from `offset` on.
+    pub(super) fn is_blank(&mut self, offset: u64) -> io::Result<bool> {
+        Ok(self.blank_from(offset)? <= offset)
     }
 
     /// Up to `len` bytes at `offset`, fewer at the limit.

@@ -1,4 +1,8 @@
 //! The one writer: appends transactions to the active segment.
+//!
+//! A small transaction that makes the segment longer writes zeros behind itself. The next ones then only overwrite: an
+//! fsync that has no new length or blocks to make durable costs the file system no commit of its own. Recovery
+//! takes zeros for what they are, nothing; they are cut off when the segment is sealed.
 
 use std::io;
 use std::sync::Arc;
@@ -10,6 +14,12 @@ use super::manifest::Change;
 use super::record::{ALIGNMENT, Header, Location, MAX_BODY, MAX_SEQUENCE, record_len};
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::{Log, Ordering};
+
+/// Zeros written ahead, in bytes: enough for a thousand small transactions.
+pub const WRITE_AHEAD: u32 = 1 << 20;
+
+/// Transactions of more bytes write no zeros: writing twice would cost them more than it saves.
+const SMALL: u64 = 64 << 10;
 
 /// A record to be appended: the log adds the sequence number and the checksums.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +49,8 @@ impl<'a> Draft<'a> {
 struct Active {
     segment: Arc<Segment>,
     offset: u64,
+    /// How far the file is written: records up to `offset`, then zeros.
+    written: u64,
     first_sequence: u64,
 }
 
@@ -47,11 +59,22 @@ struct Active {
 pub(super) struct Retired {
     pub(super) segment: Arc<Segment>,
     end: u64,
+    /// How far the file is written.
+    written: u64,
     first_sequence: u64,
     last_sequence: u64,
 }
 
 impl Retired {
+    /// Makes its records durable, and cuts off the zeros behind them.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        if self.written > self.end {
+            // Zeros that stay take room until the segment is merged, and are no other harm.
+            let _ = self.segment.file.set_len(self.end);
+        }
+        self.segment.file.sync()
+    }
+
     /// The manifest's entry for it, once it is synced.
     pub(super) fn seal(&self) -> Change {
         Change::Seal {
@@ -81,9 +104,10 @@ impl Writer {
         Writer { active: None, spare: None, retired: Vec::new(), next_sequence, next_segment, buffer: Vec::new() }
     }
 
-    /// Goes on in a segment whose records end at `offset`.
-    pub(super) fn resume(&mut self, segment: Arc<Segment>, offset: u64, first_sequence: u64) {
-        self.active = Some(Active { segment, offset, first_sequence });
+    /// Goes on in a segment whose records end at `offset`, with nothing but zeros behind them in the file, which is as long as
+    /// `written`.
+    pub(super) fn resume(&mut self, segment: Arc<Segment>, offset: u64, written: u64, first_sequence: u64) {
+        self.active = Some(Active { segment, offset, written, first_sequence });
     }
 
     /// Has an empty segment ready for when the active one is full.
@@ -130,12 +154,13 @@ impl Writer {
 
     /// Retires the active segment and goes on in the spare one.
     fn rotate(&mut self, segment: Arc<Segment>) {
-        if let Some(Active { segment, offset, first_sequence }) = self.active.take() {
+        if let Some(Active { segment, offset, written, first_sequence }) = self.active.take() {
             segment.close(offset);
             let last_sequence = self.next_sequence - 1;
-            self.retired.push(Retired { segment, end: offset, first_sequence, last_sequence });
+            self.retired.push(Retired { segment, end: offset, written, first_sequence, last_sequence });
         }
-        self.resume(segment, u64::from(SEGMENT_HEADER_LEN), self.next_sequence);
+        let start = u64::from(SEGMENT_HEADER_LEN);
+        self.resume(segment, start, start, self.next_sequence);
     }
 }
 
@@ -213,10 +238,27 @@ impl<'a> Appender<'a> {
             writer.buffer.resize(writer.buffer.len().next_multiple_of(ALIGNMENT), 0);
             locations.push(Location { segment: active.segment.id, offset });
         }
-        if let Err(error) = active.segment.file.write_all_at(&writer.buffer, active.offset) {
-            return Err(self.log.append_failed(&error, &active.segment, active.offset));
+        let end = active.offset + total;
+        let ahead = end + u64::from(self.log.options.write_ahead);
+        let ahead = if end > active.written && total <= SMALL { ahead.min(limit) } else { end };
+        writer.buffer.resize((ahead - active.offset) as usize, 0);
+        let file = &active.segment.file;
+        let mut done = file.write_all_at(&writer.buffer, active.offset).map(|()| ahead);
+        if done.as_ref().is_err_and(|error| ahead > end && is_no_space(error)) {
+            // For the records alone there may be room.
+            writer.buffer.truncate(total as usize);
+            active.written = active.offset;
+            let cut = file.set_len(active.offset);
+            done = cut.and_then(|()| file.write_all_at(&writer.buffer, active.offset)).map(|()| end);
         }
-        active.offset += total;
+        match done {
+            Ok(written) => active.written = active.written.max(written),
+            Err(error) => {
+                active.written = active.offset;
+                return Err(self.log.append_failed(&error, &active.segment, active.offset));
+            }
+        }
+        active.offset = end;
         self.log.counters.appended(total);
         writer.next_sequence += drafts.len() as u64;
         if writer.buffer.capacity() > 4 << 20 {

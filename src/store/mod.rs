@@ -67,7 +67,7 @@ pub use xattrs::XattrMode;
 
 pub use crate::log::MAX_ENTRY;
 
-use crate::log::{Log, LogOptions, StoreId};
+use crate::log::{Log, LogOptions, StoreId, WRITE_AHEAD};
 use crate::medium::{Disk, Lock, Medium, Space};
 use group_commit::GroupCommit;
 use keydir::Keydir;
@@ -179,6 +179,7 @@ impl Store {
         };
         let mut loader = recovery::Loader::new();
         let log_options = LogOptions {
+            write_ahead: WRITE_AHEAD,
             segment_size: options.segment_size,
             read_only: options.read_only,
             create,

@@ -241,8 +241,14 @@ fn disk_with(name: &[u8], like: &[u8]) -> SimDisk {
     mount.file(std::str::from_utf8(like).unwrap(), b"value");
     let disk = mount.disk.clone();
     drop(mount);
-    let options =
-        LogOptions { segment_size: 1 << 16, read_only: false, create: false, strict: false, new_id: StoreId([0; 16]) };
+    let options = LogOptions {
+        segment_size: 1 << 16,
+        write_ahead: 0,
+        read_only: false,
+        create: false,
+        strict: false,
+        new_id: StoreId([0; 16]),
+    };
     let mut found = None;
     let mut look = |visit: Visit<'_>| {
         let front = visit.front.unwrap();

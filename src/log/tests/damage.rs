@@ -187,8 +187,13 @@ fn a_segment_that_is_not_there_is_refused_by_name() {
 /// In the segment that is still written to, a record that a later one calls durable cannot be a torn tail.
 #[test]
 fn what_was_durable_is_damage_in_the_open_segment_too() {
+    damage_in_the_open_segment(0);
+    damage_in_the_open_segment(5000);
+}
+
+fn damage_in_the_open_segment(write_ahead: u32) {
     let disk = SimDisk::new();
-    let log = open(&disk, 1 << 20).0;
+    let log = open_with(&disk, LogOptions { write_ahead, ..options(1 << 20) }).unwrap().0;
     let mut locations = Vec::new();
     for _ in 0..8 {
         locations.extend(fill(&log, 1));

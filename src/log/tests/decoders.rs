@@ -137,7 +137,7 @@ fn a_scanner_stays_within_its_limit() {
     let log = open(&disk, 1 << 20).0;
     let locations = fill(&log, 10);
     let segment = Segment::open(&disk, 1, 1, ID, false).unwrap();
-    for end in 0..disk.file(FIRST).unwrap().len() as u64 + 100 {
+    for end in 0..log.size().1 + 100 {
         let mut scanner = Scanner::new(&segment, Some(end)).unwrap();
         let mut found = 0;
         let mut offset = scanner.start();

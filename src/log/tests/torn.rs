@@ -1,6 +1,8 @@
 //! What a crash leaves at the end of the log, and only that, is cut off.
 
 use super::*;
+use crate::log::record::record_len;
+use crate::medium::Medium;
 
 /// A disk with three records that were synced and then a transaction of three that was not. Returns where that
 /// begins in the first segment.
@@ -80,6 +82,53 @@ fn a_tail_of_zeros_is_no_finding() {
         assert_eq!(fill(&log, 1)[0].offset as usize, start, "the next record comes right behind the last");
         assert_eq!(recovered(&disk).1, filled(1..=4));
     }
+}
+
+#[test]
+fn zeros_are_written_ahead_once_and_cut_off_in_the_end() {
+    let disk = SimDisk::new();
+    let log = open_with(&disk, LogOptions { write_ahead: 1000, ..options(2000) }).unwrap().0;
+    let len = || disk.file(FIRST).unwrap().len();
+    let end = |location: &Location| location.offset as usize + record_len(body(1).len()) as usize;
+    let first = fill(&log, 1);
+    assert_eq!(len(), end(&first[0]) + 1000);
+    while fill(&log, 1).iter().all(|location| location.offset < 1000) {
+        assert_eq!(len(), end(&first[0]) + 1000, "nothing but what is there already is written to");
+    }
+    // A process that dies leaves the zeros; the next one goes on in them.
+    let written = log.written();
+    goes_on(&disk.restart(), written);
+    assert_eq!(recovered(&disk).0, Report { records: written, ..Report::default() });
+    drop(log);
+    let log = open_with(&disk, LogOptions { write_ahead: 1000, ..options(2000) }).unwrap().0;
+    let before = len();
+    fill(&log, 1);
+    assert_eq!(len(), before);
+    // No more than a segment is written, and of a sealed one nothing is left behind its records.
+    let mut last = 0;
+    while let Location { segment: 1, offset } = fill(&log, 1)[0] {
+        last = offset as usize + record_len(body(log.written()).len()) as usize;
+        assert!((last..=2000).contains(&len()));
+    }
+    assert_eq!(len(), last);
+}
+
+/// Zeros are written while there is room for them.
+#[test]
+fn a_disk_with_no_room_for_zeros_takes_records() {
+    let disk = SimDisk::new();
+    let log = open_with(&disk, LogOptions { write_ahead: 1000, ..options(1 << 20) }).unwrap().0;
+    let space = disk.space().unwrap();
+    disk.set_capacity(Some(space.total - space.free + 300));
+    let mut whole = 0;
+    while append(&log, &[(log.written() + 1, &body(log.written() + 1))]).is_ok() {
+        whole += 1;
+    }
+    assert!((3..=5).contains(&whole), "{whole}");
+    assert_eq!(log.failure(), None);
+    disk.set_capacity(None);
+    fill(&log, 1);
+    assert_eq!(recovered(&disk).1, filled(1..=whole + 1));
 }
 
 #[test]

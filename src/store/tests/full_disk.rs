@@ -168,12 +168,13 @@ fn the_reserve_comes_back_by_itself() {
     let disk = SimDisk::new();
     let options = Options { segment_size: 4096, background: true, ..options() };
     let store = Store::open_on(Arc::new(disk.clone()), options).unwrap();
-    store.put("k", "v").unwrap();
+    let keys: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    keys.iter().for_each(|key| store.put(key, "v").unwrap());
     fill(&disk, 0);
+    // What is written of the segment ahead is soon used up.
+    let mut keys = keys.iter();
     while disk.file("reserve").is_some() {
-        store.put("k2", "v").unwrap_or_default();
-        store.remove("k").unwrap();
-        store.remove("k2").unwrap();
+        assert!(store.remove(keys.next().unwrap()).unwrap());
     }
     disk.set_capacity(None);
     store.put("k", "v").unwrap();
