@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from engines import DURABLE, PEERS
+
 
 @dataclass
 class Verdict:
@@ -21,7 +23,7 @@ class AtLeast:
     row: str | None = None
 
     def judge(self, results, row, subject="caskfs"):
-        goal = f"{self.factor:g} of {' or '.join(self.of)}"
+        goal = f"≥ {self.factor:g} × {' or '.join(self.of) if len(self.of) < 3 else 'the best of the others'}"
         mine = results.median(True, row, subject, "per_second")
         theirs = [results.median(True, self.row or row, name, "per_second") for name in self.of]
         theirs = [rate for rate in theirs if rate]
@@ -65,6 +67,20 @@ class AtMost:
         return Verdict(goal, f"{mine / theirs:.2f}", mine <= self.factor * theirs)
 
 
+@dataclass
+class Within:
+    """It takes so many seconds or less."""
+
+    seconds: float
+
+    def judge(self, results, row, subject="caskfs"):
+        goal = f"≤ {self.seconds:g} s"
+        mine = results.median(True, row, subject, "p50_us")
+        if not mine:
+            return Verdict(goal, "not measured", None)
+        return Verdict(goal, f"{mine / 1e6:.2f} s", mine <= self.seconds * 1e6)
+
+
 EXT4 = ("ext4", "ext4-root")
 
 GOALS = {
@@ -90,4 +106,12 @@ GOALS = {
     "stream-read": [AtLeast(0.8, ("ceiling",))],
     "stream-read-warm": [AtLeast(0.8, ("ext4",))],
     "sqlite, WAL": [AtLeast(1, EXT4)],
+    **{
+        f"library {operation}": [AtLeast(1, DURABLE if operation.startswith("put") else PEERS)]
+        for operation in ("put x1", "put x4", "put x16", "get x1", "get x4", "get x16", "load x1")
+    },
+    "open": [Within(5.0)],
+    "replace x8, p99": [AtMost(2, "no-merges", "p99_us")],
+    "get x8, p99": [AtMost(2, "no-merges", "p99_us")],
+    **{f"{operation}, grown": [AtMost(1.3, "10,000-keys")] for operation in ("put", "cold-get", "cold-stat")},
 }  # fmt: skip

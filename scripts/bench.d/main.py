@@ -11,12 +11,14 @@ from pathlib import Path
 
 import machine
 import report
+from engines import Library, Opening
 from files import Listings, Sqlite, Streams, Trees
 from keys import Keys
+from living import Growth, Merging
 from results import Results
 from workshop import Failed, Workshop
 
-SUITES = [Keys, Listings, Trees, Streams, Sqlite]
+SUITES = [Keys, Listings, Trees, Streams, Sqlite, Library, Opening, Merging, Growth]
 
 
 @dataclass
@@ -31,12 +33,16 @@ class Scale:
     tree: int = 20_000
     stream: int = 1024
     transactions: int = 1_000
+    loaded: int = 200_000
+    opened: int = 10_000_000
+    merging: float = 5.0
     image_gib: int = 12
 
 
 QUICK = Scale(
-    repetitions=3, seconds=0.4, keys=5_000, redis=1_000, names=20_000, tree=2_000, stream=256, transactions=200, image_gib=4
-)
+    repetitions=3, seconds=0.4, keys=5_000, redis=1_000, names=20_000, tree=2_000, stream=256, transactions=200,
+    loaded=20_000, opened=1_000_000, merging=2.0, image_gib=4,
+)  # fmt: skip
 
 
 def parse():
@@ -64,7 +70,7 @@ def measure(workshop, suite, arguments, scale, results):
             continue
         missing = contestant.missing(workshop)
         if missing:
-            results.reasons[contestant.name] = missing
+            results.reasons[f"{suite.name}, {contestant.name}"] = missing
         else:
             contestants.append(contestant)
     for repetition in range(scale.repetitions):

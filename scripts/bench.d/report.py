@@ -1,13 +1,12 @@
 """The tables: on the terminal, and in docs/PERFORMANCE.md between its markers."""
 
 from goals import GOALS
-from results import unit
 
 BEGIN = "<!-- Written by scripts/bench from here on. -->"
 END = "<!-- As far as here. -->"
 
 # Columns in this order; what else was measured follows.
-ORDER = ["caskfs", "ceiling", "ext4", "ext4-root", "ext4-nosync", "redis", "juicefs", "disk"]
+ORDER = ["caskfs", "ceiling", "disk", "ext4", "ext4-root", "ext4-nosync", "redis", "juicefs"]
 
 
 def number(value):
@@ -15,14 +14,18 @@ def number(value):
 
 
 def cell(results, pinned, row, contestant):
-    """The rate, and the median latency where it is one of operations."""
+    """The rate and the median latency, or what this row is about instead."""
     rate = results.median(pinned, row, contestant, "per_second")
     if rate is None:
         return ""
-    name, size = unit(row)
-    if size != 1:
-        return f"{number(rate / size)} {name}"
-    return f"{number(rate)}/s, {number(results.median(pinned, row, contestant, 'p50_us'))} us"
+    if row.startswith("stream"):
+        return f"{number(rate / (1 << 20))} MiB/s"
+    median = results.median(pinned, row, contestant, "p50_us")
+    if row == "open":
+        return f"{median / 1e6:.3g} s"
+    if row.endswith("p99"):
+        return f"{number(rate)}/s, p99 {number(results.median(pinned, row, contestant, 'p99_us'))} us"
+    return f"{number(rate)}/s, {number(median)} us"
 
 
 def columns(results, pinned, rows):

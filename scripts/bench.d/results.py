@@ -4,10 +4,6 @@ import json
 import statistics
 from collections import defaultdict
 
-# Rows whose rate is not in operations a second: the unit, and what it is divided by.
-UNITS = {"stream": ("MiB/s", 1 << 20)}
-
-
 class Results:
     def __init__(self):
         # {(pinned, row, contestant): [measurement, ...]}, each as the programs print it: per_second, p50_us, p99_us, ...
@@ -45,8 +41,3 @@ class Results:
             {"pinned": pinned, "row": row, "contestant": contestant, "figures": figures}
             for (pinned, row, contestant), figures in self.figures.items()
         ]
-
-
-def unit(row):
-    """What a row's rate is told in, and what it is divided by for that."""
-    return UNITS.get(row.split("-")[0], ("/s", 1))
