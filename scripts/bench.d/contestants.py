@@ -24,14 +24,16 @@ class Ext4:
 
 
 class Mounted:
-    """A filesystem of a daemon of its own."""
+    """A filesystem of a daemon of its own; what it keeps is on the measured disk, unless told otherwise."""
+
+    on_disk = True
 
     def missing(self, workshop):
         return None
 
     @contextmanager
     def running(self, workshop):
-        home = workshop.fresh(self.name)
+        home = workshop.fresh(self.name, None if self.on_disk else workshop.scratch)
         mountpoint = workshop.fresh("mnt", workshop.scratch)
         workshop.settle()
         process = self.start(workshop, home, mountpoint)
@@ -57,8 +59,9 @@ class Ceiling(Mounted):
 
 
 class Caskfs(Mounted):
-    def __init__(self, name="caskfs", options=()):
+    def __init__(self, name="caskfs", options=(), on_disk=True):
         self.name = name
+        self.on_disk = on_disk
         self.options = options
 
     def start(self, workshop, home, mountpoint):
@@ -119,14 +122,16 @@ class Redis:
 class Raw:
     """A loop of pwrite and fdatasync on a prepared file: what the disk alone allows."""
 
-    name = "disk"
+    def __init__(self, name, on_disk=True):
+        self.name = name
+        self.on_disk = on_disk
 
     def missing(self, workshop):
         return None
 
     @contextmanager
     def running(self, workshop):
-        directory = workshop.fresh("disk")
+        directory = workshop.fresh(self.name, None if self.on_disk else workshop.scratch)
         workshop.settle()
         yield directory
         workshop.remove(directory)

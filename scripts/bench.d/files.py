@@ -34,7 +34,9 @@ class Listings:
     def __init__(self, scale, juicefs):
         self.scale = scale
         # Making so many names takes JuiceFS minutes.
-        self.contestants = [Ceiling(), Caskfs(), Ext4("ext4"), Ext4("ext4-root", on_disk=False)]
+        self.contestants = [
+            Ceiling(), Caskfs(), Ext4("ext4"), Caskfs("caskfs-root", on_disk=False), Ext4("ext4-root", on_disk=False),
+        ]  # fmt: skip
 
     def measure(self, workshop, contestant, place, results):
         output = workshop.run(workshop.program("directory"), place, "--names", self.scale.names, "--operations", "list")
@@ -118,7 +120,8 @@ class Sqlite:
     def __init__(self, scale, juicefs):
         self.scale = scale
         self.contestants = [
-            Ceiling(), Caskfs(), Ext4("ext4"), Ext4("ext4-root", on_disk=False), JuiceFS(juicefs),
+            Ceiling(), Caskfs(), Ext4("ext4"), JuiceFS(juicefs),
+            Caskfs("caskfs-root", on_disk=False), Ext4("ext4-root", on_disk=False),
         ]  # fmt: skip
 
     def measure(self, workshop, contestant, place, results):

@@ -19,15 +19,15 @@ class Keys:
     def __init__(self, scale, juicefs):
         self.scale = scale
         self.contestants = [
-            Raw(), Ceiling(), Caskfs(), Ext4("ext4"), Ext4("ext4-root", on_disk=False), Ext4("ext4-nosync"), Redis(),
-            JuiceFS(juicefs),
+            Raw("disk"), Ceiling(), Caskfs(), Ext4("ext4"), Ext4("ext4-nosync"), Redis(), JuiceFS(juicefs),
+            Raw("disk-root", on_disk=False), Caskfs("caskfs-root", on_disk=False), Ext4("ext4-root", on_disk=False),
         ]  # fmt: skip
 
     def measure(self, workshop, contestant, place, results):
         name = contestant.name
-        if name == "disk":
+        if name.startswith("disk"):
             output = workshop.run(workshop.program("disk"), place, "--seconds", self.scale.seconds)
-            results.lines(workshop.pinned, lambda m: "disk", name, output)
+            results.lines(workshop.pinned, lambda m: m["operation"], name, output)
         elif name == "redis":
             self.redis(workshop, place, results)
         else:
@@ -39,7 +39,7 @@ class Keys:
         operations = ALL if workshop.pinned else UNPINNED
         syncs = name != "ext4-nosync"
         run = [workshop.program("directory"), place, "--keys", keys, "--seconds", self.scale.seconds, "--clients", CLIENTS]
-        if name in ("caskfs", "ceiling"):
+        if name.startswith(("caskfs", "ceiling")):
             output = workshop.run(*run, "--operations", "put")
             results.lines(workshop.pinned, lambda m: f"put, close alone x{m['clients']}", name, output)
         elif not syncs:

@@ -6,7 +6,9 @@ BEGIN = "<!-- Written by scripts/bench from here on. -->"
 END = "<!-- As far as here. -->"
 
 # Columns in this order; what else was measured follows.
-ORDER = ["caskfs", "ceiling", "disk", "ext4", "ext4-root", "ext4-nosync", "redis", "juicefs"]
+ORDER = [
+    "caskfs", "ceiling", "disk", "ext4", "ext4-nosync", "redis", "juicefs", "caskfs-root", "disk-root", "ext4-root",
+]  # fmt: skip
 
 
 def number(value):
@@ -30,6 +32,7 @@ def cell(results, pinned, row, contestant):
 
 def columns(results, pinned, rows):
     found = list(dict.fromkeys(name for row in rows for name in results.contestants(pinned, row)))
+    # Those that are not listed stand at the end, as they come.
     return sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
 
