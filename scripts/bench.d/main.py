@@ -36,12 +36,12 @@ class Scale:
     loaded: int = 200_000
     opened: int = 10_000_000
     merging: float = 5.0
-    image_gib: int = 12
+    image_gib: int = 8
 
 
 QUICK = Scale(
     repetitions=3, seconds=0.4, keys=5_000, redis=1_000, names=20_000, tree=2_000, stream=256, transactions=200,
-    loaded=20_000, opened=1_000_000, merging=2.0, image_gib=4,
+    loaded=20_000, opened=1_000_000, merging=2.0, image_gib=2,
 )  # fmt: skip
 
 
@@ -54,6 +54,7 @@ def parse():
     parser.add_argument("--seconds", type=float, help="how long each operation is measured")
     parser.add_argument("--pinned-only", action="store_true", help="no second pass without pinning")
     parser.add_argument("--no-loop", action="store_true", help="measure in the temporary directory's filesystem itself")
+    parser.add_argument("--image", metavar="FILE", help="keep the image file here, and use it again")
     parser.add_argument("--no-report", action="store_true", help="leave docs/PERFORMANCE.md as it is")
     parser.add_argument("--json", metavar="FILE", help="write every single figure into this file")
     parser.add_argument("--programs", required=True, help=argparse.SUPPRESS)
@@ -97,7 +98,7 @@ def main():
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     results = Results()
     began = time.monotonic()
-    workshop = Workshop(arguments.programs, scale.image_gib, loop=not arguments.no_loop)
+    workshop = Workshop(arguments.programs, scale.image_gib, arguments.image, loop=not arguments.no_loop)
     try:
         described = machine.describe(workshop)
         for workshop.pinned in (True, False):

@@ -17,7 +17,7 @@ class Failed(Exception):
 
 
 class Workshop:
-    def __init__(self, programs, image_gib, loop=True):
+    def __init__(self, programs, image_gib, image=None, loop=True):
         self.programs = Path(programs)
         self.scratch = Path(os.path.realpath(tempfile.mkdtemp(prefix="caskfs-bench.")))
         self.pinned = True
@@ -29,15 +29,15 @@ class Workshop:
         self.disk.mkdir()
         try:
             if loop:
-                self._make_image(image_gib)
+                self._make_image(Path(image) if image else self.scratch / "image", image_gib << 30)
         except BaseException:
             self.close()
             raise
 
-    def _make_image(self, gib):
+    def _make_image(self, image, size):
         """An ext4 without `discard`. The image is written, not sparse: its blocks are not allocated while it is measured."""
-        image = self.scratch / "image"
-        self.call("dd", "if=/dev/zero", f"of={image}", "bs=4M", f"count={gib * 256}", "conv=fsync", "status=none")
+        if not image.exists() or image.stat().st_size != size:
+            self.call("dd", "if=/dev/zero", f"of={image}", "bs=4M", f"count={size >> 22}", "conv=fsync", "status=none")
         self.call("mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", image)
         self.device = self.call("losetup", "--find", "--show", "--direct-io=on", image).strip()
         self.call("mount", "-t", "ext4", self.device, self.disk)
