@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import shlex
 import signal
 import sys
@@ -27,6 +28,8 @@ class Scale:
 
     repetitions: int = 5
     seconds: float = 1.0
+    # What is not measured after so many seconds is left out, and the report says so.
+    limit: float = math.inf
     keys: int = 20_000
     redis: int = 4_000
     names: int = 100_000
@@ -40,7 +43,7 @@ class Scale:
 
 
 QUICK = Scale(
-    repetitions=3, seconds=0.4, keys=5_000, redis=1_000, names=20_000, tree=2_000, stream=256, transactions=200,
+    limit=330, repetitions=3, seconds=0.4, keys=5_000, redis=1_000, names=20_000, tree=2_000, stream=256, transactions=200,
     loaded=20_000, opened=1_000_000, merging=2.0, image_gib=2,
 )  # fmt: skip
 
@@ -62,30 +65,36 @@ def parse():
     return parser.parse_args()
 
 
-def measure(workshop, suite, arguments, scale, results):
-    """Round robin: whatever disturbs the machine for a while disturbs all of them."""
-    results.title = suite.title
-    contestants = []
-    for contestant in suite.contestants:
-        if arguments.no_loop and contestant.name.endswith("-root"):
-            continue  # The others are there already.
-        if arguments.contestants and contestant.name not in arguments.contestants:
-            continue
-        missing = contestant.missing(workshop)
-        if missing:
-            results.reasons[f"{suite.name}, {contestant.name}"] = missing
-        else:
-            contestants.append(contestant)
+def measure(workshop, suite, contestant, results):
+    """One repetition of one contestant."""
+    what = f"{suite.name}, {contestant.name}"
+    missing = contestant.missing(workshop)
+    if missing:
+        results.reasons[what] = missing
+        return
+    results.suite = suite
+    began = time.monotonic()
+    try:
+        with contestant.running(workshop) as place:
+            suite.measure(workshop, contestant, place, results)
+    except Failed as error:
+        results.reasons[what] = " ".join(str(error).split())
+    how = "pinned" if workshop.pinned else "not pinned"
+    print(f"{what}, {how}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+
+
+def plan(suites, arguments, scale):
+    """What is measured in which order: all contestants of a suite in turn, and again in the next repetition, so that
+    whatever disturbs the machine for a while disturbs all of them."""
     for repetition in range(scale.repetitions):
-        for contestant in contestants:
-            what = f"{suite.name}, {contestant.name}, {'pinned' if workshop.pinned else 'not pinned'}"
-            began = time.monotonic()
-            try:
-                with contestant.running(workshop) as place:
-                    suite.measure(workshop, contestant, place, results)
-            except Failed as error:
-                results.reasons[what] = " ".join(str(error).split())
-            print(f"{what}: {repetition + 1} of {scale.repetitions}, {time.monotonic() - began:.1f} s", file=sys.stderr)
+        for pinned in (True,) if arguments.pinned_only else (True, False):
+            for suite in suites:
+                for contestant in suite.contestants:
+                    left_out = arguments.contestants and contestant.name not in arguments.contestants
+                    # Without an image all others are in the filesystem that these are in.
+                    same = arguments.no_loop and contestant.name.endswith("-root")
+                    if (pinned or suite.unpinned) and not left_out and not same:
+                        yield repetition, pinned, suite, contestant
 
 
 def main():
@@ -101,14 +110,15 @@ def main():
     workshop = Workshop(arguments.programs, scale.image_gib, arguments.image, loop=not arguments.no_loop)
     try:
         described = machine.describe(workshop)
-        for workshop.pinned in (True, False):
-            if workshop.pinned or not arguments.pinned_only:
-                for suite in suites:
-                    if workshop.pinned or suite.unpinned:
-                        measure(workshop, suite, arguments, scale, results)
+        for repetition, workshop.pinned, suite, contestant in plan(suites, arguments, scale):
+            if time.monotonic() - began < scale.limit:
+                measure(workshop, suite, contestant, results)
+            else:
+                what = f"{suite.name}, {contestant.name}, {'pinned' if workshop.pinned else 'not pinned'}"
+                results.reasons.setdefault(what, f"from repetition {repetition + 1} on: the time was over")
     finally:
         workshop.close()
-    described.append(f"took:    {time.monotonic() - began:.0f} s, medians of {scale.repetitions}")
+    described.append(f"took:    {time.monotonic() - began:.0f} s, medians of {scale.repetitions} repetitions")
     print("\n".join(described))
     for pinned in True, False:
         print(report.text(results, pinned, results.suites()))

@@ -10,13 +10,13 @@ class Results:
         self.figures = defaultdict(list)
         # {what could not be measured: why}
         self.reasons = {}
-        # {title of a suite: its rows in the order in which they were first measured}
-        self.titles = defaultdict(dict)
-        self.title = ""
+        # {suite: its rows in the order in which they were first measured}
+        self.rows = defaultdict(dict)
+        self.suite = None
 
     def add(self, pinned, row, contestant, measurement):
         self.figures[pinned, row, contestant].append(measurement)
-        self.titles[self.title][row] = None
+        self.rows[self.suite][row] = None
 
     def lines(self, pinned, row, contestant, output):
         """Adds each line of JSON that a program printed; `row` makes the row's name of it."""
@@ -33,7 +33,7 @@ class Results:
         return [name for measured, of, name in self.figures if (measured, of) == (pinned, row)]
 
     def suites(self):
-        return [(title, list(rows)) for title, rows in self.titles.items()]
+        return [(suite.title, list(rows)) for suite, rows in self.rows.items()]
 
     def as_json(self):
         """All single figures, for those who want to look closer."""
