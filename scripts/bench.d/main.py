@@ -126,7 +126,10 @@ def main():
         print(f"not measured: {what}: {why}")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(results.as_json(), indent=1))
-    if not arguments.no_report:
+    partly = arguments.only or arguments.contestants or arguments.pinned_only
+    if partly:
+        print("docs/PERFORMANCE.md is left as it is: this was not all of it")
+    elif not arguments.no_report:
         command = shlex.join(["scripts/bench", *given()])
         report.write(Path("docs/PERFORMANCE.md"), report.markdown(results, results.suites(), described, command))
 
