@@ -4,6 +4,7 @@ import datetime
 import os
 import platform
 import subprocess
+import time
 
 
 def describe(workshop):
@@ -14,11 +15,24 @@ def describe(workshop):
         f"cpu:     {os.cpu_count()} x {model}, {memory} GiB",
         f"kernel:  {platform.system()} {platform.release()} {platform.machine()}",
         f"disk:    {mount_of(workshop.scratch)}",
-        f"load:    {' '.join(f'{load:.2f}' for load in os.getloadavg())} before it began",
+        f"others:  {others():.0%} of the CPUs' time was taken by something else before it began",
     ]
     if workshop.device:
         lines.append(f"store:   {mount_of(workshop.disk)} in an image file on the above, direct I/O")
     return lines
+
+
+def others(seconds=2):
+    """What part of the CPUs' time is not idle while nothing of this runs. More than a little spoils every figure."""
+
+    def ticks():
+        fields = [int(field) for field in open("/proc/stat").readline().split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+
+    all_before, idle_before = ticks()
+    time.sleep(seconds)
+    all_after, idle_after = ticks()
+    return 1 - (idle_after - idle_before) / max(1, all_after - all_before)
 
 
 def mount_of(path):
