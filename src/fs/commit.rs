@@ -126,21 +126,29 @@ impl Filesystem {
     }
 
     fn spill_all(&self, staged: &mut Staged, id: EntryId) -> Result<(), Error> {
-        let mut runs = Vec::new();
+        let (mut stage, mut runs, mut spilled) = (staged.stage, Vec::new(), Ok(()));
         for (range, fragment) in staged.fragments.iter() {
-            if let Fragment::Memory(data) = fragment {
-                runs.push((range.start, data.clone()));
+            let Fragment::Memory(data) = fragment else { continue };
+            match self.store.stage(id, stage, range.start, data) {
+                Ok(run) => {
+                    stage = run.stage;
+                    runs.push((range, run.extents));
+                }
+                Err(error) => {
+                    spilled = Err(error);
+                    break;
+                }
             }
         }
-        for (start, data) in runs {
-            let run = self.store.stage(id, staged.stage, start, &data)?;
-            staged.stage = run.stage;
-            for (offset, len, extent) in run.extents {
+        staged.stage = stage;
+        for (range, extents) in runs {
+            // All of the run at once: its bytes are not to be moved up behind each piece that is taken away.
+            staged.insert(range, Fragment::Hole);
+            for (offset, len, extent) in extents {
                 staged.insert(offset..offset + len, Fragment::Logged(extent));
             }
         }
-        staged.spilled();
-        Ok(())
+        spilled.inspect(|()| staged.spilled())
     }
 
     /// Forgets what is staged of a file: it was published, or the file is gone.

@@ -17,11 +17,13 @@ pub trait Piece: Clone {
 pub struct RangeMap<P> {
     /// By the offset where each begins: its length, and what is there.
     pieces: BTreeMap<u64, (u64, P)>,
+    /// Bytes in all pieces together.
+    total: u64,
 }
 
 impl<P> Default for RangeMap<P> {
     fn default() -> Self {
-        RangeMap { pieces: BTreeMap::new() }
+        RangeMap { pieces: BTreeMap::new(), total: 0 }
     }
 }
 
@@ -42,6 +44,7 @@ impl<P: Piece> RangeMap<P> {
             return;
         }
         self.remove(range.clone());
+        self.total += range.end - range.start;
         self.pieces.insert(range.start, (range.end - range.start, piece));
     }
 
@@ -59,6 +62,7 @@ impl<P: Piece> RangeMap<P> {
                     tail.advance(range.end - start);
                     (end - range.end, tail)
                 });
+                self.total -= end.min(range.end) - range.start;
                 *len = range.start - start;
                 piece.truncate(*len);
                 if let Some(tail) = tail {
@@ -69,6 +73,7 @@ impl<P: Piece> RangeMap<P> {
         }
         while let Some((&start, &(len, _))) = self.pieces.range(range.clone()).next() {
             let Some((_, mut piece)) = self.pieces.remove(&start) else { break };
+            self.total -= (start + len).min(range.end) - start;
             if start + len > range.end {
                 piece.advance(range.end - start);
                 self.pieces.insert(range.end, (start + len - range.end, piece));
@@ -100,16 +105,22 @@ impl<P: Piece> RangeMap<P> {
     pub fn extended(&mut self, start: u64, bytes: u64) {
         if let Some((len, _)) = self.pieces.get_mut(&start) {
             *len += bytes;
+            self.total += bytes;
         }
     }
 
     /// Keeps the pieces that `keep` says yes to.
     pub fn retain(&mut self, mut keep: impl FnMut(&P) -> bool) {
-        self.pieces.retain(|_, (_, piece)| keep(piece));
+        let total = &mut self.total;
+        self.pieces.retain(|_, (len, piece)| {
+            let stays = keep(piece);
+            *total -= if stays { 0 } else { *len };
+            stays
+        });
     }
 
     /// Bytes in all pieces together.
     pub fn total(&self) -> u64 {
-        self.pieces.values().map(|(len, _)| len).sum()
+        self.total
     }
 }

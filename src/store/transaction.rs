@@ -4,6 +4,7 @@
 //! is written as one record with its whole state, the records are appended as one, and only then applied to the
 //! keydir. A transaction that fails or is dropped has changed nothing.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
@@ -31,8 +32,8 @@ pub(super) struct Change {
 }
 
 /// One record to be appended, and what it does to the keydir.
-enum Record {
-    Data { entry: EntryId, offset: u64, bytes: Vec<u8> },
+enum Record<'b> {
+    Data { entry: EntryId, offset: u64, bytes: Cow<'b, [u8]> },
     Hole { entry: EntryId, offset: u64, len: u64 },
     Node { entry: EntryId, state: NodeState, stage: u64, inline: Option<Vec<u8>> },
     Tombstone { entry: EntryId },
@@ -224,9 +225,11 @@ impl<'a> Transaction<'a> {
         let fresh = self.appender.next_sequence();
         for Staged { offset, len, extent, .. } in staged {
             let record = match extent {
-                Some(extent) => {
-                    Record::Data { entry, offset, bytes: self.store.read_extent(entry, &extent, 0..len as usize)? }
-                }
+                Some(extent) => Record::Data {
+                    entry,
+                    offset,
+                    bytes: self.store.read_extent(entry, &extent, 0..len as usize)?.into(),
+                },
                 None => Record::Hole { entry, offset, len },
             };
             self.append(vec![record], fresh)?;
@@ -241,7 +244,7 @@ impl<'a> Transaction<'a> {
         let mut extents = Vec::new();
         let mut at = offset;
         for chunk in bytes.chunks(MAX_EXTENT) {
-            self.append(vec![Record::Data { entry, offset: at, bytes: chunk.to_vec() }], stage)?;
+            self.append(vec![Record::Data { entry, offset: at, bytes: chunk.into() }], stage)?;
             let staged = self.store.keydir.read().stage(stage).last().and_then(|staged| staged.extent);
             extents.extend(staged.map(|extent| (at, chunk.len() as u64, extent)));
             at += chunk.len() as u64;
@@ -344,7 +347,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Data and hole records belong to the stage of the node record that follows them.
-    fn append_staged(&mut self, records: Vec<Record>, first: u64) -> Result<u64, Error> {
+    fn append_staged(&mut self, records: Vec<Record<'_>>, first: u64) -> Result<u64, Error> {
         let mut stages = Vec::with_capacity(records.len());
         let mut stage = first;
         for record in records.iter().rev() {
@@ -357,12 +360,12 @@ impl<'a> Transaction<'a> {
         self.append_records(records, &stages)
     }
 
-    fn append(&mut self, records: Vec<Record>, stage: u64) -> Result<u64, Error> {
+    fn append(&mut self, records: Vec<Record<'_>>, stage: u64) -> Result<u64, Error> {
         let stages = vec![stage; records.len()];
         self.append_records(records, &stages)
     }
 
-    fn append_records(&mut self, records: Vec<Record>, stages: &[u64]) -> Result<u64, Error> {
+    fn append_records(&mut self, records: Vec<Record<'_>>, stages: &[u64]) -> Result<u64, Error> {
         let first = self.appender.next_sequence();
         if records.is_empty() {
             return Ok(first - 1);
@@ -411,14 +414,18 @@ pub struct StagedRun {
 }
 
 /// The records of a value that does not fit into its node record.
-fn push_value(entry: EntryId, update: Update, records: &mut Vec<Record>) {
+fn push_value(entry: EntryId, update: Update, records: &mut Vec<Record<'_>>) {
     for (offset, len) in update.holes {
         records.push(Record::Hole { entry, offset, len });
     }
     for (offset, bytes) in update.bytes {
+        if (1..=MAX_EXTENT).contains(&bytes.len()) {
+            records.push(Record::Data { entry, offset, bytes: bytes.into() });
+            continue;
+        }
         let mut at = offset;
         for chunk in bytes.chunks(MAX_EXTENT) {
-            records.push(Record::Data { entry, offset: at, bytes: chunk.to_vec() });
+            records.push(Record::Data { entry, offset: at, bytes: chunk.to_vec().into() });
             at += chunk.len() as u64;
         }
     }
@@ -438,7 +445,7 @@ pub(super) fn new_state(attributes: Attributes, target: &[u8]) -> NodeState {
     }
 }
 
-impl Record {
+impl Record<'_> {
     fn kind(&self) -> u8 {
         match self {
             Record::Data { .. } => record::DATA,
