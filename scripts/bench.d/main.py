@@ -38,13 +38,13 @@ class Scale:
     transactions: int = 1_000
     loaded: int = 200_000
     opened: int = 10_000_000
-    merging: float = 5.0
+    merging: float = 10.0
     image_gib: int = 8
 
 
 QUICK = Scale(
     limit=300, repetitions=3, seconds=0.4, keys=5_000, redis=1_000, names=20_000, tree=2_000, stream=256, transactions=200,
-    loaded=20_000, opened=1_000_000, merging=2.0, image_gib=2,
+    loaded=20_000, opened=1_000_000, merging=3.0, image_gib=2,
 )  # fmt: skip
 
 
