@@ -194,7 +194,7 @@ fn decode_header(bytes: &[u8; SEGMENT_HEADER_LEN as usize], id: u32, store: Stor
 }
 
 /// The seed of a segment whose header is damaged: the checksum that stands there, that of what stands there, or that
-/// of the header of any epoch so far, whichever a record near the front agrees with. So damage to the header costs no
+/// of the header of one of the last epochs, whichever a record near the front agrees with. So damage to the header costs no
 /// key.
 fn find_seed(
     file: &dyn File,
@@ -206,8 +206,10 @@ fn find_seed(
     /// How far records are looked for, and how many bytes at a time: none is longer but for those of large xattrs.
     const NEAR: u64 = 1 << 20;
     const PIECE: u64 = 8192;
+    /// How many epochs are tried: with each more of them the search takes longer.
+    const EPOCHS: u32 = 1024;
     let stored = header.split_last_chunk::<4>().map(|(front, crc)| [u32::from_le_bytes(*crc), crc32fast::hash(front)]);
-    let written = (0..=epoch).map(|epoch| encode_header(id, epoch, store).1);
+    let written = (epoch.saturating_sub(EPOCHS)..=epoch).map(|epoch| encode_header(id, epoch, store).1);
     let seeds: Vec<u32> = stored.into_iter().flatten().chain(written).collect();
     let end = file.len()?.min(NEAR);
     let mut failures = FAILURES;
