@@ -15,6 +15,8 @@ mod keys;
 mod listings;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/repair.rs"]
+mod repair;
 #[path = "cli/snapshots.rs"]
 mod snapshots;
 #[path = "cli/verify.rs"]

@@ -36,6 +36,7 @@ pub(super) enum Command {
     Export(ExportArguments),
     Import(ImportArguments),
     Verify(VerifyArguments),
+    Repair(RepairArguments),
 }
 
 /// Mount a store; one that does not exist is created. Returns when the mount answers.
@@ -336,4 +337,18 @@ pub(super) struct ImportArguments {
     /// Where the tree goes: a directory without keys, made if it is not there; the root by default.
     #[arg(long, value_name = "KEY")]
     pub(super) below: Option<OsString>,
+}
+
+/// Make a damaged store, which must not be mounted, whole again as far as it can be, and say what is lost. Nothing is
+/// deleted: what is taken out is kept in STORE/quarantine.
+#[derive(Debug, Args)]
+pub(super) struct RepairArguments {
+    /// The store directory.
+    pub(super) store: PathBuf,
+    /// Change nothing; print what would be done.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
 }

@@ -28,6 +28,8 @@ pub(super) const READ_ONLY: u8 = 15;
 pub(super) const MEDIUM: u8 = 16;
 /// What is to be made is there already.
 pub(super) const OCCUPIED: u8 = 17;
+/// There is something to repair; nothing was changed.
+pub(super) const REPAIRABLE: u8 = 18;
 /// FUSE cannot be used here.
 pub(super) const NO_FUSE: u8 = 20;
 /// The mountpoint is missing or is no directory.

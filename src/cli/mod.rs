@@ -26,6 +26,7 @@ mod mount_helper;
 mod mv;
 mod progress;
 mod put;
+mod repair;
 mod restore;
 mod rm;
 mod snapshot;
@@ -82,5 +83,6 @@ fn run(arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Restore(options) => restore::run(&options),
         Command::Export(options) => export::run(&options),
         Command::Import(options) => import::run(&options),
+        Command::Repair(options) => repair::run(&options),
     }
 }

@@ -1,5 +1,7 @@
 //! `caskfs verify`: read everything that a store holds, and check it.
 
+use std::path::Path;
+
 use super::arguments::VerifyArguments;
 use super::control::{DamagedPart, Reply, Request, Verification};
 use super::exit::{DAMAGED, Failure};
@@ -10,7 +12,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let Reply::Verified(found) = ask(&arguments.store, Access::Read, &Request::Verify)? else { return Ok(()) };
     match arguments.json {
         true => println!("{}", serde_json::to_string(&found).map_err(std::io::Error::from)?),
-        false => show(&found),
+        false => show(&found, &arguments.store),
     }
     let (parts, keys) = (found.damage.len(), found.damaged_keys.len());
     if parts + keys == 0 {
@@ -18,10 +20,11 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     }
     let parts = if parts == 1 { "1 part of a file".to_owned() } else { format!("{parts} parts of files") };
     let keys = if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") };
-    Err(Failure::new(DAMAGED, format!("{parts} and {keys} are damaged")).about(arguments.store.display()))
+    let help = "`caskfs repair --dry-run` says what can be saved";
+    Err(Failure::new(DAMAGED, format!("{parts} and {keys} are damaged: {help}")).about(arguments.store.display()))
 }
 
-fn show(found: &Verification) {
+fn show(found: &Verification, store: &Path) {
     for DamagedPart { file, offset, length, what, key } in &found.damage {
         let place = match length {
             0 => String::new(),
@@ -35,6 +38,13 @@ fn show(found: &Verification) {
     }
     for key in &found.damaged_keys {
         println!("damaged: {key}");
+    }
+    for key in &found.lost_keys {
+        println!("lost:    {key} (a repair could not save its value; set it anew, or remove it)");
+    }
+    if found.snapshots > 0 {
+        let place = store.join("snapshots/NAME");
+        println!("left:    what only snapshots hold ({}): caskfs verify {}", found.snapshots, place.display());
     }
     println!("read:    {} records, {} in {} segments", found.records, bytes(found.bytes), found.segments);
 }

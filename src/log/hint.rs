@@ -56,6 +56,15 @@ impl Hint {
         Ok((hint.bytes.get(LAST_RECORD) == Some(&checksum)).then_some(hint))
     }
 
+    /// Where the segment was sealed, by its hint, if that is to be trusted.
+    pub(super) fn seal(medium: &dyn Medium, segment: &Segment) -> io::Result<Option<Sealed>> {
+        let bytes = files::read(medium, &files::hint(segment.id), HEADER_LEN as u64)?;
+        let mut decoder = Decoder::new(bytes.get(LAST_RECORD.end..).unwrap_or_default());
+        let mut number = || decoder.u64().map_err(|_| io::ErrorKind::UnexpectedEof);
+        let sealed = Sealed { end: number()?, first_sequence: number()?, last_sequence: number()? };
+        Ok(Hint::read(medium, segment, &sealed)?.map(|_| sealed))
+    }
+
     /// Shows the records of the segment, as reading it would.
     pub(super) fn visit(&self, visit: &mut dyn FnMut(&Header, Location, &[u8])) {
         // It was seen to be whole.

@@ -104,6 +104,14 @@ impl Contents {
     }
 }
 
+/// What the header of a manifest says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ManifestHeader {
+    pub(super) store: StoreId,
+    pub(super) epoch: u32,
+    pub(super) frozen: bool,
+}
+
 /// The manifest, open for appending.
 #[derive(Debug)]
 pub(super) struct Manifest {
@@ -192,6 +200,20 @@ impl Manifest {
             true if count != Some(contents.segments.len() as u64) => Err(damaged("its end is missing")),
             _ => Ok(contents),
         }
+    }
+
+    /// What the header alone says, if that is as it was written.
+    pub(super) fn header(medium: &dyn Medium) -> Option<ManifestHeader> {
+        let bytes = files::read(medium, files::MANIFEST, ENTRY_LEN as u64).ok()?;
+        let (front, crc) = bytes.split_last_chunk::<4>()?;
+        let mut decoder = Decoder::new(front);
+        if decoder.bytes(MAGIC.len()).ok()? != MAGIC || crc32fast::hash(front) != u32::from_le_bytes(*crc) {
+            return None;
+        }
+        let _version = decoder.u32().ok()?;
+        let epoch = decoder.u32().ok()?;
+        let store = StoreId(decoder.bytes(16).ok()?.try_into().ok()?);
+        Some(ManifestHeader { store, epoch, frozen: decoder.u32().ok()? & FROZEN != 0 })
     }
 
     /// Appends an entry. Not durable before [`Manifest::sync`].

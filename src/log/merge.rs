@@ -218,6 +218,21 @@ impl MergeWriter<'_> {
         Ok(self.outputs.iter().map(sealed).collect())
     }
 
+    /// As [`MergeWriter::install`], in the place of one segment, whose range of sequence numbers the outputs keep. There
+    /// is one at least.
+    pub(super) fn install_covering(mut self, input: SealedSegment) -> Result<(), Error> {
+        if self.outputs.is_empty() {
+            self.open(input.first_sequence)?;
+        }
+        if let Some(first) = self.outputs.first_mut() {
+            first.first_sequence = input.first_sequence;
+        }
+        if let Some(last) = self.outputs.last_mut() {
+            last.last_sequence = input.last_sequence;
+        }
+        self.install(&[input]).map(drop)
+    }
+
     /// Removes the outputs.
     pub fn give_up(self) {
         for output in self.outputs {

@@ -26,6 +26,8 @@ mod manifest;
 mod merge;
 mod record;
 mod recovery;
+mod repair;
+mod salvage;
 mod scan;
 mod segment;
 mod settle;
@@ -53,6 +55,7 @@ pub use histogram::Distribution;
 pub use merge::{MergeWriter, SealedSegment};
 pub use record::{HEADER_LEN, Header, Location, MAX_BODY, MAX_ENTRY};
 pub use recovery::{Damage, Report, Visit};
+pub use repair::{Inspection, Preview, Quarantine, Step};
 pub use segment::Body;
 pub use snapshot::{Snapshot, is_snapshot_name};
 pub use statistics::LogStatistics;
@@ -78,6 +81,9 @@ pub struct LogOptions {
     pub create: bool,
     /// Refuse a log in which damage is met, before anything is changed.
     pub strict: bool,
+    /// Open what there is: segments that are missing, or of which nothing can be read, are left out, and stay in the
+    /// manifest.
+    pub lenient: bool,
     /// Identity for a log that is created.
     pub new_id: StoreId,
 }

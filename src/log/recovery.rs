@@ -83,7 +83,11 @@ impl Log {
         let mut report = Report::default();
         let mut segments = BTreeMap::new();
         for &number in list.keys() {
-            let segment = Segment::open(&*medium, number, epoch, id, !options.read_only)?;
+            let segment = match Segment::open(&*medium, number, epoch, id, !options.read_only) {
+                Err(Error::DamagedFile { .. }) if options.lenient => continue,
+                Ok(segment) if options.lenient && segment.illegible => continue,
+                other => other?,
+            };
             if segment.damaged {
                 report.damage.push(Damage { location: place(number, 0), len: u64::from(SEGMENT_HEADER_LEN) });
             }
@@ -223,7 +227,7 @@ fn forget_empty(list: &mut SegmentList, segments: &mut BTreeMap<u32, Arc<Segment
 
 /// The segments behind the last one of the manifest that hold records. Their entries were durable before the first
 /// record was written, so damage to the end of the manifest, which looks like a torn one, must have taken them.
-fn unnamed(
+pub(super) fn unnamed(
     medium: &dyn Medium,
     list: &SegmentList,
     epoch: u32,
@@ -274,7 +278,11 @@ fn read_sealed(
     let mut last_sequence = 0;
     for (id, sealed) in sealed {
         last_sequence = last_sequence.max(sealed.last_sequence);
-        let Some(segment) = segments.get(id) else { continue };
+        let Some(segment) = segments.get(id) else {
+            report.damage.push(Damage { location: place(*id, 0), len: sealed.end });
+            report.unreadable += 1;
+            continue;
+        };
         segment.close(sealed.end);
         // One that cannot be read is as good as none.
         if let Ok(Some(hint)) = Hint::read(medium, segment, &sealed) {
@@ -334,7 +342,8 @@ fn read_tail(
             durable: 0,
             unproven: VecDeque::new(),
         };
-        let mut damaged = false;
+        // Nothing is added to a file that is damaged.
+        let mut damaged = segment.damaged;
         let unreadable = Cell::new(report.unreadable);
         // Records of a transaction whose end was not met yet.
         let mut open: Vec<(Header, Location, Option<Vec<u8>>)> = Vec::new();
@@ -359,6 +368,7 @@ fn read_tail(
                 {
                     let header = found.header;
                     if found.body.is_none() {
+                        damaged = true;
                         report.damage.push(Damage { location: found.location, len: header.record_len() });
                     }
                     offset += header.record_len();

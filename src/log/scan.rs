@@ -19,7 +19,12 @@ pub(super) struct Found<'a> {
 impl<'a> Found<'a> {
     /// The front of its body.
     pub(super) fn front(&self) -> Option<&'a [u8]> {
-        self.body.and_then(|body| body.get(..self.header.front_len as usize))
+        self.parts().map(|(front, _)| front)
+    }
+
+    /// The front and the bulk of its body.
+    pub(super) fn parts(&self) -> Option<(&'a [u8], &'a [u8])> {
+        self.body?.split_at_checked(self.header.front_len as usize)
     }
 }
 

@@ -30,6 +30,31 @@ impl Deref for Body {
     }
 }
 
+/// What the header of a file says of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub(super) version: u32,
+    pub(super) segment: u32,
+    pub(super) epoch: u32,
+    pub(super) store: StoreId,
+}
+
+impl Claim {
+    /// `None` if there is no header whose checksum is right.
+    pub(super) fn read(file: &dyn File) -> Option<Claim> {
+        let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        let (front, crc) = bytes.split_last_chunk::<4>()?;
+        let mut decoder = Decoder::new(front);
+        if decoder.bytes(MAGIC.len()).ok()? != MAGIC || crc32fast::hash(front) != u32::from_le_bytes(*crc) {
+            return None;
+        }
+        let (version, segment, epoch) = (decoder.u32().ok()?, decoder.u32().ok()?, decoder.u32().ok()?);
+        let store = StoreId(decoder.bytes(16).ok()?.try_into().ok()?);
+        Some(Claim { version, segment, epoch, store })
+    }
+}
+
 /// An open segment.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -109,6 +134,11 @@ impl Segment {
     /// Declares where the records end: nothing is appended any more.
     pub(super) fn close(&self, end: u64) {
         self.end.store(end, Ordering::Release);
+    }
+
+    /// Whether nothing is appended any more.
+    pub(super) fn is_ended(&self) -> bool {
+        self.end.load(Ordering::Acquire) != 0
     }
 
     /// Where the records end, given the active segment's number and end.

@@ -25,6 +25,7 @@ mod paths;
 mod range_map;
 mod record;
 mod recovery;
+mod repair;
 mod reserve;
 mod snapshots;
 mod statistics;
@@ -58,6 +59,7 @@ pub use paths::{Batch, Listed};
 pub use range_map::{Piece, RangeMap};
 pub use record::{MAX_EXTENT, MAX_NAME};
 pub use recovery::RecoveryReport;
+pub use repair::RepairReport;
 pub use snapshots::{Snapshot, check_snapshot_name};
 pub use statistics::Statistics;
 pub use transaction::{StagedRun, Transaction};
@@ -170,20 +172,25 @@ impl Store {
         let create = options.create && !options.read_only;
         // Before the lock, whose file would be the first change to a directory that is none of ours.
         Log::probe(&*medium, create)?;
-        let lock = match medium.lock(LOCK, options.read_only) {
-            Ok(Some(lock)) => Some(lock),
-            Ok(None) => return Err(crate::log::Error::Locked.into()),
-            // A copy on a read-only medium: no writer can be there.
-            Err(error) if options.read_only && error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(io_error("locking the store", error)),
-        };
+        let lock = take_lock(&*medium, options.read_only)?;
+        Store::open_locked(medium, options, lock, false)
+    }
+
+    /// Opens a store whose lock is held: what there is of it, if `lenient`.
+    fn open_locked(
+        medium: Arc<dyn Medium>,
+        options: Options,
+        lock: Option<Box<dyn Lock>>,
+        lenient: bool,
+    ) -> Result<Store, Error> {
         let mut loader = recovery::Loader::new();
         let log_options = LogOptions {
             write_ahead: WRITE_AHEAD,
             segment_size: options.segment_size,
             read_only: options.read_only,
-            create,
+            create: options.create && !options.read_only,
             strict: options.strict,
+            lenient,
             new_id: options.id.unwrap_or_else(options::random_id),
         };
         let opened = Log::open(Arc::clone(&medium), log_options, &mut |visit| loader.push(&visit));
@@ -552,6 +559,17 @@ pub enum Standing {
     Provisional,
     /// It has lost its last name.
     Unlinked,
+}
+
+/// Takes the kernel lock of a store, for a writer or for readers.
+fn take_lock(medium: &dyn Medium, shared: bool) -> Result<Option<Box<dyn Lock>>, Error> {
+    match medium.lock(LOCK, shared) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(crate::log::Error::Locked.into()),
+        // A copy on a read-only medium: no writer can be there.
+        Err(error) if shared && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("locking the store", error)),
+    }
 }
 
 fn io_error(context: &str, source: std::io::Error) -> Error {

@@ -12,6 +12,8 @@ pub(super) const NODE: u8 = 1;
 pub(super) const DATA: u8 = 2;
 pub(super) const HOLE: u8 = 3;
 pub(super) const TOMBSTONE: u8 = 4;
+/// The entry's value was damaged, and a repair has taken the damage away: what is older than this record is not whole.
+pub(super) const LOSS: u8 = 5;
 
 /// Which of the fields that most entries have not a node record has.
 const FLAG_STAGE: u8 = 1;

@@ -65,6 +65,7 @@ enum Body {
         len: u64,
     },
     Tombstone,
+    Loss,
 }
 
 /// Records that are handed over at once.
@@ -101,6 +102,7 @@ fn decode(header: &Header, front: &[u8]) -> Option<Body> {
             Body::Hole { stage, offset, len }
         }
         record::TOMBSTONE => Body::Tombstone,
+        record::LOSS => Body::Loss,
         _ => return None,
     })
 }
@@ -153,6 +155,7 @@ impl Applier {
                     self.keydir.apply_node(entry, sequence, location, body_len, node);
                 }
             }
+            Body::Loss => self.keydir.apply_loss(entry, sequence),
             Body::Node(node) => {
                 if self.keydir.contradicts(entry, &node) {
                     return None;

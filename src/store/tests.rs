@@ -13,6 +13,7 @@ mod merge;
 mod names;
 mod paths;
 mod range_map;
+mod repair;
 mod snapshots;
 mod staging;
 mod statistics;

@@ -37,6 +37,7 @@ enum Record<'b> {
     Hole { entry: EntryId, offset: u64, len: u64 },
     Node { entry: EntryId, state: NodeState, stage: u64, inline: Option<Vec<u8>> },
     Tombstone { entry: EntryId },
+    Loss { entry: EntryId },
 }
 
 /// Changes to several entries, all or none.
@@ -190,6 +191,11 @@ impl<'a> Transaction<'a> {
     pub fn set_attributes(&mut self, id: EntryId, attributes: Attributes) -> Result<(), Error> {
         self.edit(id)?.state.attributes = attributes;
         Ok(())
+    }
+
+    /// Says of these entries that their values are lost.
+    pub(super) fn mark_lost(mut self, entries: &[EntryId]) -> Result<u64, Error> {
+        self.append(entries.iter().map(|&entry| Record::Loss { entry }).collect(), 0)
     }
 
     /// Changes the value of a file; its new size goes with it.
@@ -398,6 +404,7 @@ impl<'a> Transaction<'a> {
                     keydir.apply_node(entry, sequence, location, body_len, NodeRecord { state, stage, inline });
                 }
                 Record::Tombstone { entry } => keydir.apply_tombstone(entry),
+                Record::Loss { entry } => keydir.apply_loss(entry, sequence),
             }
         }
         Ok(self.appender.next_sequence() - 1)
@@ -452,6 +459,7 @@ impl Record<'_> {
             Record::Hole { .. } => record::HOLE,
             Record::Node { .. } => record::NODE,
             Record::Tombstone { .. } => record::TOMBSTONE,
+            Record::Loss { .. } => record::LOSS,
         }
     }
 
@@ -460,7 +468,8 @@ impl Record<'_> {
             Record::Data { entry, .. }
             | Record::Hole { entry, .. }
             | Record::Node { entry, .. }
-            | Record::Tombstone { entry } => *entry,
+            | Record::Tombstone { entry }
+            | Record::Loss { entry } => *entry,
         }
     }
 
@@ -470,7 +479,7 @@ impl Record<'_> {
             Record::Data { offset, .. } => record::encode_data(stage, *offset).to_vec(),
             Record::Hole { offset, len, .. } => record::encode_hole(stage, *offset, *len),
             Record::Node { state, stage, .. } => record::encode_node(state, sequence, *stage),
-            Record::Tombstone { .. } => Vec::new(),
+            Record::Tombstone { .. } | Record::Loss { .. } => Vec::new(),
         }
     }
 

@@ -68,14 +68,12 @@ impl Store {
             let keydir = self.keydir.read();
             let node = keydir.get(id).ok_or(Error::Stale)?;
             if keydir.is_damaged(id, &node) {
+                let what = match keydir.is_lost(id) {
+                    true => "a repair could not save it: set it anew, or remove it",
+                    false => "a record of this key could not be read at the last start",
+                };
                 drop(keydir);
-                return Err(self.damaged(
-                    id,
-                    crate::log::Error::DamagedFile {
-                        file: "log".into(),
-                        what: "a record of this key could not be read at the last start",
-                    },
-                ));
+                return Err(self.damaged(id, crate::log::Error::DamagedFile { file: "log".into(), what }));
             }
             let size = node.state.size;
             (size, node.extents.within(offset..offset.saturating_add(buffer.len() as u64).min(size)))

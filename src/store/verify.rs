@@ -7,9 +7,9 @@
 use std::ops::{ControlFlow, Range};
 
 use super::Store;
-use super::attributes::{EntryId, ROOT};
+use super::attributes::{EntryId, Kind, ROOT};
 use super::extents::Extent;
-use super::keydir::{Keydir, Node};
+use super::keydir::Node;
 use super::record;
 use crate::log::{Defect, HEADER_LEN, Header, Location, Progress, Seen};
 
@@ -31,10 +31,12 @@ pub struct VerifyReport {
     pub useless_hints: Vec<String>,
     /// The keys of which some part cannot be read, sorted.
     pub damaged_keys: Vec<String>,
+    /// The keys whose values a repair could not save, sorted. They cannot be read, and nothing else is wrong with them.
+    pub lost_keys: Vec<String>,
 }
 
 impl VerifyReport {
-    /// Whether everything is as it was written, and can be read.
+    /// Whether everything is as it was written, and can be read, but for what a repair has given up.
     pub fn is_clean(&self) -> bool {
         self.defects.is_empty() && self.damaged_keys.is_empty()
     }
@@ -85,18 +87,22 @@ impl Store {
             }
         }
         report.useless_hints = self.log.useless_hints();
-        let damaged = self.touched_by(&report.defects);
-        let keydir = self.keydir.read();
-        report.damaged_keys = damaged.into_iter().map(|id| keydir.path(id)).collect();
-        drop(keydir);
-        report.damaged_keys.sort();
-        report.damaged_keys.dedup();
+        let Touched { values, states, lost } = self.touched_by(&report.defects);
+        report.damaged_keys = self.sorted_paths(&[values, states].concat());
+        report.lost_keys = self.sorted_paths(&lost);
         Some(report)
     }
 
+    fn sorted_paths(&self, entries: &[EntryId]) -> Vec<String> {
+        let mut paths: Vec<String> = entries.iter().map(|id| self.path(*id)).collect();
+        paths.sort();
+        paths.dedup();
+        paths
+    }
+
     /// The entries that stand, in part, where these are, and those of which the last start could not read a record.
-    pub(super) fn touched_by(&self, defects: &[Defect]) -> Vec<EntryId> {
-        let mut touched = Vec::new();
+    pub(super) fn touched_by(&self, defects: &[Defect]) -> Touched {
+        let mut touched = Touched::default();
         let mut first = ROOT;
         loop {
             let keydir = self.keydir.read();
@@ -104,25 +110,53 @@ impl Store {
                 return touched;
             }
             let last = keydir.next_id.min(first.saturating_add(CHUNK));
-            touched.extend((first..last).filter(|id| is_touched(&keydir, *id, defects)));
+            for id in first..last {
+                let Some(node) = keydir.get(id) else { continue };
+                let (broken, is_file) = (keydir.is_damaged(id, &node), node.state.attributes.kind == Kind::File);
+                if value_stands_in(&node, defects) || (broken && is_file && !keydir.is_lost(id)) {
+                    touched.values.push(id);
+                } else {
+                    if state_stands_in(&node, defects) || (broken && !is_file) {
+                        touched.states.push(id);
+                    }
+                    if broken && is_file {
+                        touched.lost.push(id);
+                    }
+                }
+            }
             first = last;
         }
     }
 }
 
-fn is_touched(keydir: &Keydir, id: EntryId, defects: &[Defect]) -> bool {
-    let Some(node) = keydir.get(id) else { return false };
-    keydir.is_damaged(id, &node) || (!defects.is_empty() && stands_in(&node, defects))
+/// Entries of which something is damaged.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// Their value is damaged, all or a part.
+    pub(super) values: Vec<EntryId>,
+    /// Their value can be read, or they have none, but the record of their names and attributes is damaged. What is
+    /// known of these is from a hint, or from an older record.
+    pub(super) states: Vec<EntryId>,
+    /// Their value was damaged, and a repair could not save it.
+    pub(super) lost: Vec<EntryId>,
 }
 
-fn stands_in(node: &Node, defects: &[Defect]) -> bool {
-    let record = |Extent { location, body_len, .. }: Extent| (location, HEADER_LEN as u64 + u64::from(body_len));
-    let state = node.meta.map(|meta| (meta.location, meta.len));
-    let value = node.extents.within(0..node.state.size).into_iter().map(|(_, extent)| record(extent));
-    state.into_iter().chain(value).any(|(location, len)| {
-        let place = u64::from(location.offset)..u64::from(location.offset) + len;
-        defects.iter().any(|defect| defect.segment == Some(location.segment) && overlap(&place, defect))
-    })
+/// Whether a part of the value stands in what is damaged.
+fn value_stands_in(node: &Node, defects: &[Defect]) -> bool {
+    let in_it = |(_, Extent { location, body_len, .. }): (Range<u64>, Extent)| {
+        stands_in(location, HEADER_LEN as u64 + u64::from(body_len), defects)
+    };
+    !defects.is_empty() && node.extents.within(0..node.state.size).into_iter().any(in_it)
+}
+
+/// Whether the record of the names and attributes does.
+fn state_stands_in(node: &Node, defects: &[Defect]) -> bool {
+    node.meta.is_some_and(|meta| stands_in(meta.location, meta.len, defects))
+}
+
+fn stands_in(location: Location, len: u64, defects: &[Defect]) -> bool {
+    let place = u64::from(location.offset)..u64::from(location.offset) + len;
+    defects.iter().any(|defect| defect.segment == Some(location.segment) && overlap(&place, defect))
 }
 
 fn overlap(place: &Range<u64>, defect: &Defect) -> bool {
@@ -131,12 +165,12 @@ fn overlap(place: &Range<u64>, defect: &Defect) -> bool {
 }
 
 /// Whether a record says something.
-fn makes_sense(header: &Header, front: &[u8]) -> bool {
+pub(super) fn makes_sense(header: &Header, front: &[u8]) -> bool {
     match header.kind {
         record::NODE => record::decode_node(front, header.sequence, header.bulk_len()).is_some(),
         record::DATA => record::decode_data(front, header.bulk_len()).is_some(),
         record::HOLE => record::decode_hole(front).is_some(),
-        record::TOMBSTONE => true,
+        record::TOMBSTONE | record::LOSS => true,
         _ => false,
     }
 }

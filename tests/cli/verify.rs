@@ -51,7 +51,13 @@ fn damage_is_named_and_has_its_exit_code() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("\ndamaged: dir/large\n") && said.contains("damage:  segments/00000001.log from "), "{said}");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.lines().last().unwrap().ends_with("1 part of a file and 1 key are damaged"), "{said}");
+    assert!(
+        said.lines()
+            .last()
+            .unwrap()
+            .ends_with("1 part of a file and 1 key are damaged: `caskfs repair --dry-run` says what can be saved"),
+        "{said}"
+    );
     let found: serde_json::Value = serde_json::from_slice(&run(&store, true).stdout).unwrap();
     assert_eq!(found["damaged_keys"], serde_json::json!(["dir/large"]));
     let part = &found["damage"][0];

@@ -222,6 +222,10 @@ pub(in crate::cli) struct Verification {
     /// Hints that are not used. They are made anew.
     pub(in crate::cli) useless_hints: Vec<String>,
     pub(in crate::cli) damaged_keys: Vec<String>,
+    /// Keys whose values a repair could not save.
+    pub(in crate::cli) lost_keys: Vec<String>,
+    /// Snapshots that there are: what they alone hold was not read.
+    pub(in crate::cli) snapshots: u64,
 }
 
 /// A part of a file that is not as it was written.

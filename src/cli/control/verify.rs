@@ -24,6 +24,10 @@ pub(in crate::cli) fn verify(store: &Store, tell: &mut dyn FnMut(u64, u64) -> st
             Err(_) => ControlFlow::Break(()),
         }
     });
+    let snapshots = match store.snapshots() {
+        Ok(snapshots) => snapshots.len() as u64,
+        Err(error) => return Reply::Failed(error.into()),
+    };
     let Some(report) = report else { return Reply::Failed(Failure::new(OTHER, "verifying was stopped")) };
     let part = |Defect { file, offset, len, what, entry, .. }: Defect| {
         let key = entry.filter(|id| store.entry(*id).is_ok()).map(|id| store.path(id));
@@ -36,5 +40,7 @@ pub(in crate::cli) fn verify(store: &Store, tell: &mut dyn FnMut(u64, u64) -> st
         damage: report.defects.into_iter().map(part).collect(),
         useless_hints: report.useless_hints,
         damaged_keys: report.damaged_keys,
+        lost_keys: report.lost_keys,
+        snapshots,
     }))
 }

@@ -247,6 +247,7 @@ fn disk_with(name: &[u8], like: &[u8]) -> SimDisk {
         read_only: false,
         create: false,
         strict: false,
+        lenient: false,
         new_id: StoreId([0; 16]),
     };
     let mut found = None;

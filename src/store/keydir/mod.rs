@@ -61,6 +61,8 @@ pub(in crate::store) struct Keydir {
     provisional: usize,
     /// Sequence number of the last record of an entry that could not be read.
     damaged: HashMap<EntryId, u64>,
+    /// Those of them of which a repair has said so.
+    lost: HashSet<EntryId>,
     /// While the log is read: entries that may have no name in the end.
     nameless: Option<HashSet<EntryId>>,
 }
@@ -80,6 +82,7 @@ impl Keydir {
             next_id: ROOT + 1,
             provisional: 0,
             damaged: HashMap::new(),
+            lost: HashSet::new(),
             nameless: Some(HashSet::new()),
         }
     }
@@ -134,6 +137,9 @@ impl Keydir {
 
     /// An entry's path, for messages. The first of its names if it has several.
     pub(in crate::store) fn path(&self, id: EntryId) -> String {
+        if id == ROOT {
+            return "/".to_owned();
+        }
         let mut names = Vec::new();
         let mut id = id;
         // Bounded, should damage have made a circle.
@@ -375,6 +381,19 @@ impl Keydir {
     pub(in crate::store) fn apply_damage(&mut self, id: EntryId, sequence: u64) {
         let damaged = self.damaged.entry(id).or_default();
         *damaged = sequence.max(*damaged);
+        self.lost.remove(&id);
+    }
+
+    /// Notes that a repair could not save this entry's value.
+    pub(in crate::store) fn apply_loss(&mut self, id: EntryId, sequence: u64) {
+        self.next_id = self.next_id.max(id + 1);
+        self.apply_damage(id, sequence);
+        self.lost.insert(id);
+    }
+
+    /// Whether the value is known to be lost, and no other damage was met.
+    pub(in crate::store) fn is_lost(&self, id: EntryId) -> bool {
+        self.lost.contains(&id)
     }
 
     /// Whether a record that may be part of an entry's value could not be read.

@@ -52,8 +52,15 @@ impl<'a> Copier<'a> {
             record::DATA => self.data(header, from, body),
             record::HOLE => self.hole(header, body),
             record::TOMBSTONE if self.oldest => Ok(()),
+            record::LOSS if self.is_over(header) => Ok(()),
             _ => self.hold(header, body),
         }
+    }
+
+    /// Whether the value that was lost has been replaced since, or its entry is gone.
+    fn is_over(&self, header: &Header) -> bool {
+        let keydir = self.merger.keydir.read();
+        keydir.get(header.entry).is_none_or(|node| node.state.value_start > header.sequence)
     }
 
     fn node(&mut self, header: &Header, from: Location, body: Body<'_>) -> Result<(), Error> {
