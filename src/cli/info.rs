@@ -69,6 +69,6 @@ fn show_statistics(statistics: &Statistics) {
         println!("syncs:      {syncs}, of {took:.2} ms in the mean, {waiters:.1} waiting for each");
     }
     if let Some(resident) = statistics.resident_bytes {
-        println!("memory:     {} in use", bytes(resident));
+        println!("process:    {} of memory", bytes(resident));
     }
 }

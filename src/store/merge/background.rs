@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{Error, MergeWindow, Merger};
+use super::{Error, Merger};
 
 /// How often it looks while the log grows, and while it does not.
 const BUSY: Duration = Duration::from_millis(100);
@@ -20,12 +20,11 @@ pub(in crate::store) struct Background {
 }
 
 impl Background {
-    /// Without a thread if `on` is false, or the store is never to merge by itself.
+    /// Without a thread if `on` is false.
     pub(in crate::store) fn new(merger: Arc<Merger>, on: bool) -> io::Result<Background> {
         let run = |merger: Arc<Merger>| {
             std::thread::Builder::new().name("caskfs-merge".into()).spawn(move || merge_when_due(&merger))
         };
-        let on = on && merger.options.merge.window != MergeWindow::Never;
         let thread = on.then(|| run(Arc::clone(&merger))).transpose()?;
         Ok(Background { merger, thread })
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Options, SimDisk, Store, Update, fresh, id, options, reopen};
 use crate::medium::Fault;
-use crate::store::Error;
+use crate::store::{Error, MergePolicy, MergeWindow};
 
 /// Fills segments with what dies at once, until the newest are of no interest.
 fn turn_over(store: &Store) {
@@ -213,6 +213,20 @@ fn space_comes_back_by_itself() {
     assert_eq!(store.get("k").unwrap().unwrap(), [(puts - 1) as u8; 2_000]);
     drop(store);
     assert_eq!(reopen(&disk).get("k").unwrap().unwrap(), [(puts - 1) as u8; 2_000]);
+}
+
+#[test]
+fn a_store_that_never_merges_by_itself_writes_hints() {
+    let disk = SimDisk::new();
+    let merge = MergePolicy { window: MergeWindow::Never, ..MergePolicy::default() };
+    let store =
+        Store::open_on(Arc::new(disk.clone()), Options { background: true, segment_size: 4_096, merge, ..options() });
+    let store = store.unwrap();
+    (0..20).for_each(|round| store.put("k", [round; 2_000]).unwrap());
+    while !disk.paths().iter().any(|path| path.ends_with(".hint")) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(store.merge_statistics().merges, 0);
 }
 
 #[test]
