@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use caskfs::medium::SimDisk;
+use caskfs::medium::{Medium, SimDisk};
 use caskfs::store::{Batch, Options, Store};
 use peak_alloc::PeakAlloc;
 
@@ -42,6 +42,24 @@ pub fn sample() -> SimDisk {
     store.remove("many/2").expect("a removal");
     store.compact().expect("a merge");
     put("short", b"the last one");
+    put("lost", b"an older value, by which its name is known");
+    put("lost", &[b'!'; 200]);
     store.close().expect("the end");
+    lose(&disk);
     disk
+}
+
+/// Damages the value of the key `lost`, and repairs the store.
+fn lose(disk: &SimDisk) {
+    for path in disk.paths() {
+        let bytes = disk.file(&path).expect("a file of the store");
+        if let Some(place) = bytes.windows(200).position(|window| window == [b'!'; 200]) {
+            assert!(disk.corrupt(&path, place as u64, 1));
+        }
+    }
+    let report = Store::repair_on(Arc::new(disk.clone()), options(), false, &mut |_| {}).expect("a repair");
+    assert_eq!(report.lost_keys, ["lost"]);
+    for path in disk.paths().iter().filter(|path| path.starts_with("quarantine/")) {
+        disk.remove(path).expect("a file of the quarantine");
+    }
 }

@@ -25,7 +25,7 @@ pub use quarantine::Quarantine;
 pub use step::Step;
 
 use super::error::{Context, Error};
-use super::manifest::{self, Manifest, SegmentList};
+use super::manifest::{Manifest, SegmentList};
 use super::segment::Segment;
 use super::{StoreId, files, format, recovery};
 use crate::medium::Medium;
@@ -42,8 +42,8 @@ const ON_THE_WAY: &str = ".moved";
 pub struct Inspection {
     id: StoreId,
     epoch: u32,
-    /// What a new manifest says: the segments, and the sequence number up to which all is on the medium.
-    list: Option<(SegmentList, u64)>,
+    /// The segments for a new manifest.
+    list: Option<SegmentList>,
     /// What to do, in this order.
     pub steps: Vec<Step>,
 }
@@ -64,16 +64,18 @@ impl Inspection {
         let ours = claims.values().flatten().filter(|claim| claim.store == id).map(|claim| claim.epoch);
         let epoch = ours.chain(header.map(|header| header.epoch)).max().unwrap_or(0);
         let mut inspection = Inspection { id, epoch, list: None, steps: Vec::new() };
-        match Manifest::read(&**medium, id) {
-            Ok(manifest) => {
-                let segments = inspection.sort_out(&**medium, &claims, Some(&manifest.segments))?;
-                inspection.compare(&**medium, &segments, manifest)?;
-            }
-            Err(Error::DamagedFile { what, .. }) => {
-                let segments = inspection.sort_out(&**medium, &claims, None)?;
-                inspection.rebuild(medium, &segments, what.to_owned())?;
-            }
+        let named = match Manifest::read(&**medium, id) {
+            Ok(manifest) => match recovery::unnamed(&**medium, &manifest.segments, epoch, id, false)?.is_empty() {
+                true => Ok(manifest.segments),
+                false => Err("its end is lost"),
+            },
+            Err(Error::DamagedFile { what, .. }) => Err(what),
             Err(error) => return Err(error),
+        };
+        let segments = inspection.sort_out(&**medium, &claims, named.as_ref().ok())?;
+        match named {
+            Ok(list) => inspection.leave_out_unnamed(&segments, &list),
+            Err(why) => inspection.rebuild(medium, &segments, why.to_owned())?,
         }
         if let Err(why) = format {
             inspection.steps.push(Step::Format { why });
@@ -141,28 +143,12 @@ impl Inspection {
         Ok(segments)
     }
 
-    /// Leaves out what the manifest does not name; but not the segments that prove that it lost its end.
-    fn compare(
-        &mut self,
-        medium: &dyn Medium,
-        segments: &BTreeMap<u32, String>,
-        manifest: manifest::Contents,
-    ) -> Result<(), Error> {
-        let manifest::Contents { segments: mut list, durable, .. } = manifest;
-        let unnamed = recovery::unnamed(medium, &list, self.epoch, self.id, false)?;
-        for (number, name) in segments {
-            if !list.contains_key(number) && !unnamed.iter().any(|segment| segment.id == *number) {
-                let why = "the manifest does not name it: a merge has left it".to_owned();
-                self.steps.push(Step::Quarantine { file: in_segments(name), why });
-            }
+    /// Leaves out what the manifest does not name.
+    fn leave_out_unnamed(&mut self, segments: &BTreeMap<u32, String>, list: &SegmentList) {
+        for (_, name) in segments.iter().filter(|(number, _)| !list.contains_key(number)) {
+            let why = "the manifest does not name it: a merge has left it".to_owned();
+            self.steps.push(Step::Quarantine { file: in_segments(name), why });
         }
-        if !unnamed.is_empty() {
-            list.extend(unnamed.iter().map(|segment| (segment.id, None)));
-            let why = "its end is lost".to_owned();
-            self.steps.push(Step::Manifest { why, segments: list.len() });
-            self.list = Some((list, durable));
-        }
-        Ok(())
     }
 
     /// Makes a list of the segments for a new manifest.
@@ -183,7 +169,7 @@ impl Inspection {
             self.steps.push(Step::Quarantine { file: files::segment(number), why: why.to_owned() });
         }
         self.steps.push(Step::Manifest { why, segments: list.len() });
-        self.list = Some((list, 0));
+        self.list = Some(list);
         Ok(())
     }
 
@@ -220,8 +206,8 @@ impl Inspection {
             medium.rename(&format!("{place}{ON_THE_WAY}"), place)?;
         }
         medium.sync_dir(files::SEGMENTS)?;
-        if let Some((list, durable)) = &self.list {
-            Manifest::write(medium, self.id, self.epoch, list, *durable)?;
+        if let Some(list) = &self.list {
+            Manifest::write(medium, self.id, self.epoch, list, 0)?;
         }
         if self.steps.iter().any(|step| matches!(step, Step::Format { .. })) {
             format::write(medium, self.id)?;
@@ -242,8 +228,8 @@ impl Inspection {
     pub fn preview(&self, medium: &Arc<dyn Medium>) -> Result<Preview, Error> {
         let preview = Preview::renamed(Arc::clone(medium), &self.steps);
         let context = || "previewing a repair".to_owned();
-        if let Some((list, durable)) = &self.list {
-            Manifest::write(&preview.files, self.id, self.epoch, list, *durable).context(context)?;
+        if let Some(list) = &self.list {
+            Manifest::write(&preview.files, self.id, self.epoch, list, 0).context(context)?;
         }
         format::write(&preview.files, self.id).context(context)?;
         Ok(preview)

@@ -175,6 +175,25 @@ fn a_lost_manifest_or_format_file_loses_nothing() {
     assert_eq!(empty.paths(), Vec::<String>::new(), "what is no store is left alone");
 }
 
+/// A manifest that is cut off looks like one with a torn end, and names some segments only; merged ones are not in the
+/// order of their numbers.
+#[test]
+fn a_manifest_that_is_cut_off_loses_nothing() {
+    let (disk, _) = hinted();
+    let store = reopen(&disk);
+    assert!(store.merge_run(1, 3).unwrap());
+    let whole = shown(&store);
+    drop(store);
+    reopen(&disk).close().unwrap();
+    let manifest = disk.file("manifest").unwrap();
+    for len in (0..manifest.len()).step_by(20) {
+        let disk = disk.restart();
+        disk.put_file("manifest", &manifest[..len]);
+        let (report, store) = repaired(&disk);
+        assert_eq!(shown(&store), whole, "{len}: {report:?}");
+    }
+}
+
 /// Without a manifest, beside what merges left: what was removed does not come back, and nothing is lost.
 #[test]
 fn a_lost_manifest_beside_the_files_of_merges() {
