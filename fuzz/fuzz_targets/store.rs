@@ -1,4 +1,4 @@
-//! A whole store with changes in its files, opened, read through, written to, merged and opened again.
+//! A whole store with changes in its files, opened, if need be after a repair, read through, written to, merged and opened again.
 #![no_main]
 
 use std::sync::{Arc, OnceLock};
@@ -58,7 +58,15 @@ fn spoil(disk: &SimDisk, mut bytes: &[u8]) -> Option<bool> {
 /// A life of the store. What is damaged is no harm to what is written now; lies with a right checksum may be, but they
 /// make no panic.
 fn live(disk: &SimDisk, honest: bool) {
-    let Ok(store) = Store::open_on(Arc::new(disk.clone()), options()) else { return };
+    let medium = || Arc::new(disk.clone());
+    let store = match Store::open_on(medium(), options()) {
+        Ok(store) => store,
+        // What can be repaired opens then.
+        Err(_) => match Store::repair_on(medium(), options(), false, &mut |_| {}) {
+            Ok(_) => Store::open_on(medium(), options()).expect("what was repaired opens"),
+            Err(_) => return,
+        },
+    };
     read(&store);
     let put = store.put("fuzz/new", "a new value").is_ok();
     let check = |store: &Store| {

@@ -7,14 +7,14 @@
 use std::ops::{ControlFlow, Range};
 
 use super::Store;
-use super::attributes::{EntryId, Kind, ROOT};
+use super::attributes::{EntryId, Kind};
 use super::extents::Extent;
 use super::keydir::Node;
 use super::record;
 use crate::log::{Defect, HEADER_LEN, Header, Location, Progress, Seen};
 
 /// Entries looked at under one lock.
-const CHUNK: u64 = 4096;
+const CHUNK: usize = 4096;
 
 /// What verifying found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,14 +103,17 @@ impl Store {
     /// The entries that stand, in part, where these are, and those of which the last start could not read a record.
     pub(super) fn touched_by(&self, defects: &[Defect]) -> Touched {
         let mut touched = Touched::default();
-        let mut first = ROOT;
-        loop {
+        let mut ids: Vec<EntryId> = {
             let keydir = self.keydir.read();
-            if first >= keydir.next_id || (defects.is_empty() && !keydir.has_damage()) {
+            if defects.is_empty() && !keydir.has_damage() {
                 return touched;
             }
-            let last = keydir.next_id.min(first.saturating_add(CHUNK));
-            for id in first..last {
+            keydir.ids().collect()
+        };
+        ids.sort_unstable();
+        for chunk in ids.chunks(CHUNK) {
+            let keydir = self.keydir.read();
+            for &id in chunk {
                 let Some(node) = keydir.get(id) else { continue };
                 let (broken, is_file) = (keydir.is_damaged(id, &node), node.state.attributes.kind == Kind::File);
                 if value_stands_in(&node, defects) || (broken && is_file && !keydir.is_lost(id)) {
@@ -124,8 +127,8 @@ impl Store {
                     }
                 }
             }
-            first = last;
         }
+        touched
     }
 }
 

@@ -79,6 +79,11 @@ impl Entries {
         self.table.len()
     }
 
+    /// The ids of all, in no order.
+    pub(in crate::store) fn ids(&self) -> impl Iterator<Item = EntryId> {
+        self.table.iter().map(|place| Entries::id_at(&self.packed, &self.whole, *place))
+    }
+
     fn id_at(packed: &Strings, whole: &Whole, place: Place) -> EntryId {
         match blocks::outside_number(place) {
             Some(number) => whole.nodes.get(number).and_then(Option::as_ref).map_or(0, |(id, _)| *id),

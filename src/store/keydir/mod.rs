@@ -110,6 +110,11 @@ impl Keydir {
         self.entries.len() - 1 - self.provisional
     }
 
+    /// The ids of all entries, in no order.
+    pub(in crate::store) fn ids(&self) -> impl Iterator<Item = EntryId> {
+        self.entries.ids()
+    }
+
     /// Bytes of memory that the entries take, about.
     pub(in crate::store) fn memory(&self) -> usize {
         let staged: usize = self.stages.values().map(|stage| stage.capacity() * size_of::<Staged>()).sum();
