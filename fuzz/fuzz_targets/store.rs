@@ -1,11 +1,12 @@
-//! A whole store with changes in its files, opened, if need be after a repair, read through, written to, merged and opened again.
+//! A whole store with changes in its files, opened, read through, written to, merged and opened again; and repaired.
 #![no_main]
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
-use caskfs::Store;
 use caskfs::medium::{Medium, SimDisk};
 use caskfs::store::{Error, Kind};
+use caskfs::{Options, Store};
 use caskfs_fuzz::{measured, options, sample};
 use libfuzzer_sys::{Corpus, fuzz_target};
 
@@ -14,7 +15,9 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let disk = SAMPLE.get_or_init(sample).restart();
     let Some(honest) = spoil(&disk, bytes) else { return Corpus::Reject };
     let size: usize = disk.paths().iter().filter_map(|path| disk.file(path)).map(|file| file.len()).sum();
+    let damaged = disk.restart();
     measured(size, 16 << 20, || live(&disk, honest));
+    measured(size, 16 << 20, || repair(&damaged, honest));
     Corpus::Keep
 });
 
@@ -58,15 +61,7 @@ fn spoil(disk: &SimDisk, mut bytes: &[u8]) -> Option<bool> {
 /// A life of the store. What is damaged is no harm to what is written now; lies with a right checksum may be, but they
 /// make no panic.
 fn live(disk: &SimDisk, honest: bool) {
-    let medium = || Arc::new(disk.clone());
-    let store = match Store::open_on(medium(), options()) {
-        Ok(store) => store,
-        // What can be repaired opens then.
-        Err(_) => match Store::repair_on(medium(), options(), false, &mut |_| {}) {
-            Ok(_) => Store::open_on(medium(), options()).expect("what was repaired opens"),
-            Err(_) => return,
-        },
-    };
+    let Ok(store) = Store::open_on(Arc::new(disk.clone()), options()) else { return };
     read(&store);
     let put = store.put("fuzz/new", "a new value").is_ok();
     let check = |store: &Store| {
@@ -87,6 +82,17 @@ fn live(disk: &SimDisk, honest: bool) {
         }
         Err(error) => assert!(!honest, "what was opened opens again: {error}"),
     }
+}
+
+/// What is repaired is whole.
+fn repair(disk: &SimDisk, honest: bool) {
+    let Ok(report) = Store::repair_on(Arc::new(disk.clone()), options(), false, &mut |_| {}) else { return };
+    let opened = Store::open_on(Arc::new(disk.restart()), Options { strict: honest, ..options() });
+    assert!(opened.is_ok() || !honest, "what was repaired opens: {:?} after {report:?}", opened.err());
+    let Ok(store) = opened else { return };
+    read(&store);
+    let found = store.verify(&mut |_| ControlFlow::Continue(())).expect("nobody stops it");
+    assert!(found.is_clean() || !honest, "{found:?} after {report:?}");
 }
 
 fn read(store: &Store) {

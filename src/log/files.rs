@@ -8,6 +8,9 @@ use crate::medium::{File, Medium};
 /// Bytes copied at once.
 const CHUNK: usize = 1 << 20;
 
+/// The highest number of a segment. A higher one is damage.
+pub(super) const MAX_SEGMENT: u32 = (1 << 31) - 1;
+
 /// The directory of the segments.
 pub(super) const SEGMENTS: &str = "segments";
 /// What the store is, and its version.
@@ -41,7 +44,7 @@ pub(super) fn hint_number(name: &str) -> Option<u32> {
 
 /// The number of the segment in a file of this name.
 pub(super) fn segment_number(name: &str) -> Option<u32> {
-    let number = name.strip_suffix(".log")?.parse().ok()?;
+    let number = name.strip_suffix(".log")?.parse().ok().filter(|number| *number <= MAX_SEGMENT)?;
     segment(number).ends_with(&format!("/{name}")).then_some(number)
 }
 

@@ -294,7 +294,7 @@ fn decode(bytes: &[u8], seed: u32, index: u32) -> Option<(Change, bool, u32)> {
     let segment = decoder.u32().ok()?;
     let synced = decoder.u32().ok()?;
     let (end, first_sequence, last_sequence) = (decoder.u64().ok()?, decoder.u64().ok()?, decoder.u64().ok()?);
-    if last_sequence > MAX_SEQUENCE || (kind != 4 && first_sequence > MAX_SEQUENCE) {
+    if segment > files::MAX_SEGMENT || last_sequence > MAX_SEQUENCE || (kind != 4 && first_sequence > MAX_SEQUENCE) {
         return None;
     }
     let change = match kind {

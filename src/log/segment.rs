@@ -73,6 +73,9 @@ pub(super) struct Segment {
 impl Segment {
     /// Creates an empty segment and makes it and its name durable.
     pub(super) fn create(medium: &dyn Medium, id: u32, epoch: u32, store: StoreId) -> io::Result<Segment> {
+        if id > files::MAX_SEGMENT {
+            return Err(io::Error::other("the numbers of segments are used up"));
+        }
         let path = files::segment(id);
         let file = match medium.create(&path) {
             // Left by a creation that the manifest never heard of: it does not exist.

@@ -125,7 +125,7 @@ impl Writer {
 
     pub(super) fn take_segment_number(&mut self) -> u32 {
         let number = self.next_segment;
-        self.next_segment += 1;
+        self.next_segment = self.next_segment.saturating_add(1);
         number
     }
 

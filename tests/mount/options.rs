@@ -168,7 +168,8 @@ fn the_log_goes_where_it_is_told() {
     sandbox.unmount();
 }
 
-/// What /etc/fstab and systemd do.
+/// What /etc/fstab and systemd do. mount(8) looks for the program where programs are installed: so it is, for those who live in
+/// this script's own mount namespace.
 #[test]
 fn mount_mounts_it_by_its_type() {
     if !crate::sandbox::needs_root() {
@@ -178,21 +179,25 @@ fn mount_mounts_it_by_its_type() {
     let sandbox = Sandbox::new();
     sandbox.sh(r#"
         cd /
-        mount -t fuse.caskfs "$STORE" "$MNT" -o noatime,nofail,x-systemd.requires=foo.mount,umask=027,allow_other
-        echo value > "$MNT/key"
-        [ "$(stat -c %a "$MNT/key")" = 640 ]
-        findmnt -n -o OPTIONS "$MNT" | grep -q allow_other
-        mount -o remount,ro "$MNT"
-        ! touch "$MNT/other" 2> /dev/null
-        mount -o remount,rw "$MNT"
-        touch "$MNT/other"
-        umount "$MNT"
-        mount -t fuse.caskfs -o ro "$STORE" "$MNT"
-        [ "$(cat "$MNT/key")" = value ]
-        ! touch "$MNT/key" 2> /dev/null
-        umount "$MNT"
-        ! mount -t fuse.caskfs -o wishful "$STORE" "$MNT" 2> "$OUT/said"
-        grep -q 'the option wishful is not known' "$OUT/said"
+        programs=$(dirname "$(command -v caskfs)") unshare --mount --propagation private bash -euo pipefail -c '
+            trap "umount --lazy \"$MNT\" 2> /dev/null || true" EXIT
+            mount --bind "$programs" /usr/local/bin
+            mount -t fuse.caskfs "$STORE" "$MNT" -o noatime,nofail,x-systemd.requires=foo.mount,umask=027,allow_other
+            echo value > "$MNT/key"
+            [ "$(stat -c %a "$MNT/key")" = 640 ]
+            findmnt -n -o OPTIONS "$MNT" | grep -q allow_other
+            mount -o remount,ro "$MNT"
+            ! touch "$MNT/other" 2> /dev/null
+            mount -o remount,rw "$MNT"
+            touch "$MNT/other"
+            umount "$MNT"
+            mount -t fuse.caskfs -o ro "$STORE" "$MNT"
+            [ "$(cat "$MNT/key")" = value ]
+            ! touch "$MNT/key" 2> /dev/null
+            umount "$MNT"
+            ! mount -t fuse.caskfs -o wishful "$STORE" "$MNT" 2> "$OUT/said"
+            grep -q "the option wishful is not known" "$OUT/said"
+        '
         "#);
     sandbox.wait_for_end();
 }
