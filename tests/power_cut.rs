@@ -13,6 +13,8 @@ mod call;
 mod check;
 #[path = "power_cut/driver.rs"]
 mod driver;
+#[path = "power_cut/expiry.rs"]
+mod expiry;
 #[path = "power_cut/faults.rs"]
 mod faults;
 #[path = "power_cut/model.rs"]

@@ -110,20 +110,36 @@ pub(crate) enum Call {
         path: String,
     },
     SyncAll,
-    /// [`Store::put`](caskfs::Store::put).
+    /// Lets time pass; then what is due may be removed.
+    Wait {
+        seconds: i64,
+        remove: bool,
+    },
+    /// [`Store::put`](caskfs::Store::put), or [`Store::put_expiring`](caskfs::Store::put_expiring).
     Put {
         path: String,
         len: usize,
         stamp: u16,
+        expires: Option<i64>,
     },
     /// [`Store::write`](caskfs::Store::write).
     Batch(Vec<Change>),
 }
 
+impl Call {
+    /// How many seconds pass before it is made.
+    pub(crate) fn seconds(&self) -> i64 {
+        match self {
+            Call::Wait { seconds, .. } => *seconds,
+            _ => 0,
+        }
+    }
+}
+
 /// A change in a batch.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    Put { path: String, len: usize, stamp: u16 },
+    Put { path: String, len: usize, stamp: u16, expires: Option<i64> },
     Remove { path: String },
     Rename { from: String, to: String },
 }

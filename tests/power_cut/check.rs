@@ -18,6 +18,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::call::Call;
 use crate::driver::{Driver, Now, Setup, open};
+use crate::expiry;
 use crate::model::Model;
 use crate::snapshots::{self, Snapshots};
 use crate::tap::{Cut, Tap};
@@ -45,6 +46,8 @@ pub(crate) struct Tally {
     pub(crate) recoveries: u64,
     /// Runs that began on a disk which another run left behind.
     pub(crate) continued: u64,
+    /// Disks that were opened at other times too.
+    pub(crate) later: u64,
 }
 
 impl Tally {
@@ -53,6 +56,7 @@ impl Tally {
         self.cuts += other.cuts;
         self.recoveries += other.recoveries;
         self.continued += other.continued;
+        self.later += other.later;
     }
 }
 
@@ -90,12 +94,19 @@ pub(crate) struct Start {
     /// The one that is known to be durable.
     pub(crate) acknowledged: usize,
     pub(crate) snapshots: Snapshots,
+    /// What the clock shows.
+    pub(crate) second: i64,
 }
 
 impl Default for Start {
     /// A new store.
     fn default() -> Start {
-        Start { history: vec![Arc::new(Model::empty_tree())], acknowledged: 0, snapshots: Snapshots::default() }
+        Start {
+            history: vec![Arc::new(Model::empty_tree())],
+            acknowledged: 0,
+            snapshots: Snapshots::default(),
+            second: 0,
+        }
     }
 }
 
@@ -112,7 +123,9 @@ pub(crate) fn run(plan: &Plan, disk: SimDisk, start: Start) -> Result<Tally, Vio
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut model = Model::new(start.history, plan.setup.sync, workload::SLOTS);
     model.snapshots = start.snapshots;
-    let mut run = Run { plan, model, acknowledged: start.acknowledged, calls: Vec::new(), tally: Tally::default() };
+    let Start { acknowledged, second, .. } = start;
+    let (calls, tally) = Default::default();
+    let mut run = Run { plan, model, acknowledged, second, moment: 0, calls, tally };
     let result = run.work(&tap, &now, &mut random);
     result.map(|()| run.tally).map_err(|violation| Violation {
         what: format!("{}\n  calls:\n{}", violation.what, run.calls.join("\n")),
@@ -125,6 +138,9 @@ struct Run<'p> {
     model: Model,
     /// The state known to be durable.
     acknowledged: usize,
+    /// What the clock shows: the second, and the moment of the last call.
+    second: i64,
+    moment: i64,
     /// What was called so far, for the report.
     calls: Vec<String>,
     tally: Tally,
@@ -133,6 +149,8 @@ struct Run<'p> {
 impl Run<'_> {
     fn work(&mut self, tap: &Tap, now: &Now, random: &mut StdRng) -> Result<(), Violation> {
         let present = self.model.present();
+        self.moment = expiry::moment(self.second, 0, self.plan.depth) - 1;
+        now.set(if self.second == 0 { 0 } else { self.moment });
         let store = open(Arc::new(tap.clone()), &self.plan.setup, now);
         let snapshots = self.model.snapshots.clone();
         self.judge(tap.take_cuts(), Range(present, present), &snapshots, random)?;
@@ -147,8 +165,11 @@ impl Run<'_> {
         let mut driver = Driver::new(store, &self.plan.setup, answered);
         check_report(driver.store())?;
         for step in 0..self.plan.calls {
-            let moment = i64::from(step + 1) * 1000 + i64::from(self.plan.depth);
-            let call = workload::next(&self.model, random, step, moment);
+            let moment = expiry::moment(self.second, step, self.plan.depth);
+            let call = workload::next(&self.model, random, step, moment, true);
+            self.second += call.seconds();
+            let moment = expiry::moment(self.second, step, self.plan.depth);
+            self.moment = moment;
             self.calls.push(format!("    {step}: {call:?}"));
             now.set(moment);
             let (before, snapshots) = (self.model.present(), self.model.snapshots.clone());
@@ -222,6 +243,14 @@ impl Run<'_> {
             self.tally.recoveries += 2;
             recover_again(&copy, &self.plan.setup, &found)?;
         }
+        // Whoever comes later finds less.
+        if random.random_range(0..10) == 0
+            && let Some(now) = found.time_to_look(self.moment, random)
+        {
+            self.tally.recoveries += 4;
+            self.tally.later += 1;
+            expiry::check_at(&disk.restart(), &self.plan.setup, now, &found, snapshots, random)?;
+        }
         if self.plan.depth > 0 && random.random_range(0..300) == 0 {
             self.tally.continued += 1;
             let plan = Plan { seed: random.random(), calls: 8, depth: self.plan.depth - 1, ..self.plan.clone() };
@@ -229,7 +258,9 @@ impl Run<'_> {
             history.push(Arc::new(found));
             let acknowledged = if settled { state } else { self.acknowledged.min(state) };
             let snapshots = Snapshots::found(found_snapshots, snapshots);
-            let start = Start { history, acknowledged, snapshots };
+            // The clock goes on, or is set back.
+            let second = if random.random() { self.second } else { 0 };
+            let start = Start { history, acknowledged, snapshots, second };
             let tally = run(&plan, disk.restart(), start).map_err(|violation| format!("then {violation}"))?;
             self.tally.add(tally);
         }
@@ -239,8 +270,14 @@ impl Run<'_> {
 
 /// What a disk holds.
 pub(crate) fn recover(disk: &SimDisk, setup: &Setup) -> Result<Found, String> {
+    // Nothing is due, and all that was not removed is seen.
+    recover_at(disk, setup, 0)
+}
+
+/// What a disk shows at some time.
+pub(crate) fn recover_at(disk: &SimDisk, setup: &Setup, now: i64) -> Result<Found, String> {
     let medium: Arc<dyn Medium> = Arc::new(disk.clone());
-    let store = open(medium, setup, &Now::default()).map_err(|error| format!("the store does not open: {error}"))?;
+    let store = open(medium, setup, &Now::at(now)).map_err(|error| format!("the store does not open: {error}"))?;
     check_report(&store).map_err(|violation| violation.what)?;
     let tree = Tree::read(&store).map_err(|error| format!("a key cannot be read: {error}"))?;
     match disk.paths().into_iter().find(|path| path.contains(".tmp/")) {
@@ -276,7 +313,7 @@ fn recover_again(disk: &SimDisk, setup: &Setup, expected: &Tree) -> Result<(), S
 }
 
 /// A cut leaves no damage, however torn the tail is.
-fn check_report(store: &caskfs::Store) -> Result<(), Violation> {
+pub(crate) fn check_report(store: &caskfs::Store) -> Result<(), Violation> {
     let report = store.recovery_report();
     match report.damage.is_empty() && report.damaged_keys.is_empty() && report.lost_directories.is_empty() {
         true => Ok(()),

@@ -34,6 +34,10 @@ pub(crate) struct Setup {
 pub(crate) struct Now(Arc<AtomicI64>);
 
 impl Now {
+    pub(crate) fn at(now: i64) -> Now {
+        Now(Arc::new(AtomicI64::new(now)))
+    }
+
     pub(crate) fn set(&self, now: i64) {
         self.0.store(now, Ordering::Relaxed);
     }
@@ -239,8 +243,18 @@ impl Driver {
                 fs.sync_all()?;
                 return Ok(Acknowledged::Already);
             }
-            Call::Put { path, len, stamp } => {
-                self.store().put(path, crate::tree::stamped(*stamp, 0, *len))?;
+            Call::Wait { remove, .. } => {
+                if *remove {
+                    self.store().expire_due()?;
+                }
+                None
+            }
+            Call::Put { path, len, stamp, expires } => {
+                let value = crate::tree::stamped(*stamp, 0, *len);
+                match expires {
+                    Some(at) => self.store().put_expiring(path, value, Time(*at))?,
+                    None => self.store().put(path, value)?,
+                }
                 return Ok(self.acknowledged());
             }
             Call::Batch(changes) => {
@@ -312,7 +326,13 @@ fn batch(changes: &[Change]) -> Batch {
     let mut batch = Batch::new();
     for change in changes {
         match change {
-            Change::Put { path, len, stamp } => batch.put(path, crate::tree::stamped(*stamp, 0, *len)),
+            Change::Put { path, len, stamp, expires } => {
+                let value = crate::tree::stamped(*stamp, 0, *len);
+                match expires {
+                    Some(at) => batch.put_expiring(path, value, Time(*at)),
+                    None => batch.put(path, value),
+                }
+            }
             Change::Remove { path } => batch.remove(path),
             Change::Rename { from, to } => batch.rename(from, to),
         };

@@ -16,6 +16,7 @@ use rand::rngs::StdRng;
 use crate::call::Call;
 use crate::check::{Found, Plan, Start, Tally, Violation, recover, run};
 use crate::driver::{Driver, Now, open};
+use crate::expiry;
 use crate::model::Model;
 use crate::snapshots::Snapshots;
 use crate::tap::Tap;
@@ -89,9 +90,13 @@ impl<'p> Faulty<'p> {
             Err(error) => return Err(Violation::new(format!("open: {error}"))),
         };
         let mut driver = Driver::new(store, &self.plan.setup, || {});
+        let mut second = 0;
         for step in 0..self.plan.calls {
-            let moment = i64::from(step + 1) * 1000;
-            let call = workload::next(&self.model, &mut random, step, moment);
+            // What is due is removed at once, where a failure is told: who looks must not find out that it failed.
+            let moment = expiry::moment(second, step, 0);
+            let call = workload::next(&self.model, &mut random, step, moment, false);
+            second += call.seconds();
+            let moment = expiry::moment(second, step, 0);
             self.calls.push(format!("    {step}: {call:?}"));
             now.set(moment);
             if let Trouble::Full { call, room } = self.trouble
@@ -221,7 +226,7 @@ impl<'p> Faulty<'p> {
             history.push(Arc::new(found));
             let acknowledged = self.acknowledged.min(state);
             let snapshots = Snapshots::found(snapshots, &self.model.snapshots);
-            let start = Start { history, acknowledged, snapshots };
+            let start = Start { history, acknowledged, snapshots, second: 0 };
             let tally = run(&plan, disk.restart(), start).map_err(|violation| format!("then {violation}"))?;
             self.tally.add(tally);
         }

@@ -7,6 +7,7 @@ use caskfs::fs::{RenameMode, SyncMode};
 use caskfs::store::Kind;
 
 use crate::call::{Call, Change, Slot, split};
+use crate::expiry::EXPIRES;
 use crate::model::{Handle, Id, Model, Node, Staged, State, TOP};
 use crate::tree::stamped;
 
@@ -15,6 +16,7 @@ impl Model {
     /// if it makes no sense here; the model may then be spoiled.
     pub(crate) fn apply(&mut self, call: &Call, now: i64) -> Option<bool> {
         let always = self.sync == SyncMode::Always;
+        self.expire_before(call, now)?;
         match call {
             Call::Create { slot, path, mode } => {
                 let id = self.make(path, State::new(Kind::File, *mode, now), now)?.0;
@@ -37,7 +39,7 @@ impl Model {
                 staged.bytes[start..end].copy_from_slice(&stamped(*stamp, *offset, *len));
                 Some(false)
             }
-            Call::Merge { .. } => Some(false),
+            Call::Merge { .. } | Call::Wait { .. } => Some(false),
             Call::Snapshot { name } => {
                 let tree = self.history().last().cloned()?;
                 self.snapshots.create(name, tree).then_some(true)
@@ -89,7 +91,11 @@ impl Model {
                 self.change(path, now, |state| (state.times[0], state.times[1]) = (*atime, at))
             }
             Call::SetXattr { path, name, value } => {
-                self.change(path, now, |state| drop(state.xattrs.insert(name.as_bytes().into(), value.clone())))
+                let value = match *name {
+                    EXPIRES => self.expiry_text(path, value, now)?,
+                    _ => value.clone(),
+                };
+                self.change(path, now, |state| drop(state.xattrs.insert(name.as_bytes().into(), value)))
             }
             Call::RemoveXattr { path, name } => {
                 self.nodes[self.find(path)?].now.xattrs.get(name.as_bytes())?;
@@ -144,10 +150,10 @@ impl Model {
                 }
                 Some(true)
             }
-            Call::Put { path, len, stamp } => {
+            Call::Put { path, len, stamp, expires } => {
                 let mut touched = BTreeSet::new();
                 let value = stamped(*stamp, 0, *len);
-                self.put(path, value, now, &mut touched)?;
+                self.put(path, value, *expires, now, &mut touched)?;
                 self.record(touched);
                 Some(true)
             }
@@ -166,7 +172,9 @@ impl Model {
 
     fn apply_change(&mut self, change: &Change, now: i64, touched: &mut BTreeSet<Id>) -> Option<()> {
         match change {
-            Change::Put { path, len, stamp } => self.put(path, stamped(*stamp, 0, *len), now, touched),
+            Change::Put { path, len, stamp, expires } => {
+                self.put(path, stamped(*stamp, 0, *len), *expires, now, touched)
+            }
             Change::Remove { path } => match self.find(path) {
                 None => Some(()),
                 Some(TOP) => None,
@@ -287,7 +295,7 @@ impl Model {
         Some(())
     }
 
-    fn take_name(&mut self, id: Id, path: &str, now: i64, touched: &mut BTreeSet<Id>) -> Option<()> {
+    pub(crate) fn take_name(&mut self, id: Id, path: &str, now: i64, touched: &mut BTreeSet<Id>) -> Option<()> {
         let (directory, name) = split(path);
         let parent = self.find(directory)?;
         self.touch(parent, now, touched);
@@ -365,7 +373,14 @@ impl Model {
         Some(())
     }
 
-    fn put(&mut self, path: &str, value: Vec<u8>, now: i64, touched: &mut BTreeSet<Id>) -> Option<()> {
+    fn put(
+        &mut self,
+        path: &str,
+        value: Vec<u8>,
+        expires: Option<i64>,
+        now: i64,
+        touched: &mut BTreeSet<Id>,
+    ) -> Option<()> {
         self.make_parents(path, now, touched)?;
         let id = match self.find(path) {
             Some(id) => {
@@ -383,7 +398,9 @@ impl Model {
                 id
             }
         };
-        self.nodes[id].now.value = Arc::new(value);
+        let state = &mut self.nodes[id].now;
+        state.value = Arc::new(value);
+        state.set_expiry(expires);
         touched.insert(id);
         Some(())
     }

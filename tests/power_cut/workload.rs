@@ -6,6 +6,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::call::{Call, Change, Slot, join};
+use crate::expiry::EXPIRES;
 use crate::model::{Id, Model};
 
 /// Files open at once.
@@ -18,10 +19,11 @@ const DIRECTORIES: [&str; 3] = ["d0", "d1", "d2"];
 const SNAPSHOTS: [&str; 2] = ["s0", "s1"];
 const XATTRS: [&str; 2] = ["user.a", "user.b"];
 
-/// The next call. `step` is the number of the call: it stamps what is written.
-pub(crate) fn next(model: &Model, random: &mut StdRng, step: u16, now: i64) -> Call {
+/// The next call. `step` is the number of the call: it stamps what is written. If `lazy`, what is due may be left to
+/// whoever looks next.
+pub(crate) fn next(model: &Model, random: &mut StdRng, step: u16, now: i64, lazy: bool) -> Call {
     loop {
-        let call = Choice { model, random, stamp: step + 1 }.call();
+        let call = Choice { model, random, stamp: step + 1, now, lazy }.call();
         if let Some(call) = call.filter(|call| model.clone().apply(call, now).is_some()) {
             return call;
         }
@@ -32,11 +34,13 @@ struct Choice<'a> {
     model: &'a Model,
     random: &'a mut StdRng,
     stamp: u16,
+    now: i64,
+    lazy: bool,
 }
 
 impl Choice<'_> {
     fn call(&mut self) -> Option<Call> {
-        Some(match self.random.random_range(0..104) {
+        Some(match self.random.random_range(0..121) {
             0..8 => Call::Create { slot: self.free_slot()?, path: self.name(&FILES), mode: self.mode() },
             8..15 => {
                 let (slot, path) = (self.free_slot()?, self.path(Kind::File)?);
@@ -82,8 +86,11 @@ impl Choice<'_> {
             86..88 => Call::Link { from: self.path(Kind::File)?, to: self.name(&FILES) },
             88..90 => Call::FsyncDir { path: self.path(Kind::Directory)? },
             90..91 => Call::SyncAll,
-            91..94 => Call::Put { path: self.name(&FILES), len: self.len(), stamp: self.stamp },
-            94..95 => Call::Put { path: self.emptied_path()?, len: self.len(), stamp: self.stamp },
+            91..94 => Call::Put { path: self.name(&FILES), len: self.len(), stamp: self.stamp, expires: None },
+            94..95 => {
+                let expires = self.random.random::<bool>().then(|| self.time());
+                Call::Put { path: self.emptied_path()?, len: self.len(), stamp: self.stamp, expires }
+            }
             95..97 => {
                 let count = self.random.random_range(1..5);
                 Call::Batch((0..count).map(|_| self.change()).collect())
@@ -94,6 +101,30 @@ impl Choice<'_> {
             }
             100..103 => Call::Snapshot { name: self.one_of(&SNAPSHOTS) },
             103..104 => Call::RemoveSnapshot { name: self.one_of(&SNAPSHOTS) },
+            104..109 => {
+                let expires = Some(self.time());
+                Call::Put { path: self.name(&FILES), len: self.len(), stamp: self.stamp, expires }
+            }
+            109..112 => {
+                let value = match self.random.random::<bool>() {
+                    true => format!("+{}", self.random.random_range(0..3)),
+                    false => (self.time() / 1_000_000_000 + 1).to_string(),
+                };
+                Call::SetXattr { path: self.path(Kind::File)?, name: EXPIRES, value: value.into_bytes() }
+            }
+            112..113 => Call::RemoveXattr { path: self.expiring_path()?, name: EXPIRES },
+            113..117 => {
+                let remove = !self.lazy || self.random.random();
+                Call::Wait { seconds: self.random.random_range(1..3), remove }
+            }
+            // What is to go goes elsewhere before, or gets another value, another name.
+            117..118 => {
+                let to = self.name(&FILES);
+                Call::Rename { from: self.expiring_path()?, to, mode: RenameMode::Replace }
+            }
+            118..119 => Call::Put { path: self.expiring_path()?, len: self.len(), stamp: self.stamp, expires: None },
+            119..120 => Call::Unlink { path: self.expiring_path()? },
+            120..121 => Call::Link { from: self.expiring_path()?, to: self.name(&FILES) },
             _ => return None,
         })
     }
@@ -102,7 +133,10 @@ impl Choice<'_> {
         match self.random.random_range(0..4) {
             0 => Change::Remove { path: self.any_path() },
             1 => Change::Rename { from: self.any_path(), to: self.name(&FILES) },
-            _ => Change::Put { path: self.name(&FILES), len: self.len(), stamp: self.stamp },
+            _ => {
+                let expires = self.random.random_bool(0.3).then(|| self.time());
+                Change::Put { path: self.name(&FILES), len: self.len(), stamp: self.stamp, expires }
+            }
         }
     }
 
@@ -133,6 +167,19 @@ impl Choice<'_> {
     fn emptied_path(&mut self) -> Option<String> {
         let emptied = |id: &Id| self.model.nodes[*id].staged.as_ref().is_some_and(|staged| staged.emptied);
         self.model.paths().into_iter().find(|(_, id)| emptied(id)).map(|(path, _)| path)
+    }
+
+    fn expiring_path(&mut self) -> Option<String> {
+        let mut paths = self.model.paths();
+        paths.retain(|(_, id)| self.model.nodes[*id].now.expires().is_some());
+        (!paths.is_empty()).then(|| paths[self.random.random_range(0..paths.len())].0.clone())
+    }
+
+    /// A time at which a file may expire: soon, or just now.
+    fn time(&mut self) -> i64 {
+        let earliest = if self.lazy { -500_000_000 } else { 1 };
+        // At 0 nothing is due: that is when a disk is judged.
+        (self.now + self.random.random_range(earliest..3_000_000_000)).max(1)
     }
 
     fn any_path(&mut self) -> String {
