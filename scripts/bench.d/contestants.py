@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from workshop import Failed, mounted
 
 
-class Ext4:
-    """The directory that one would take instead."""
+class Plain:
+    """A directory: what one would take instead, or the bare disk."""
 
     def __init__(self, name, on_disk=True):
         self.name = name
@@ -17,7 +17,7 @@ class Ext4:
 
     @contextmanager
     def running(self, workshop):
-        directory = workshop.fresh("ext4", None if self.on_disk else workshop.scratch)
+        directory = workshop.fresh(self.name, None if self.on_disk else workshop.scratch)
         workshop.settle()
         yield directory
         workshop.remove(directory)
@@ -117,21 +117,3 @@ class Redis:
         finally:
             workshop.stop(process)
         workshop.remove(home)
-
-
-class Raw:
-    """A loop of pwrite and fdatasync on a prepared file: what the disk alone allows."""
-
-    def __init__(self, name, on_disk=True):
-        self.name = name
-        self.on_disk = on_disk
-
-    def missing(self, workshop):
-        return None
-
-    @contextmanager
-    def running(self, workshop):
-        directory = workshop.fresh(self.name, None if self.on_disk else workshop.scratch)
-        workshop.settle()
-        yield directory
-        workshop.remove(directory)

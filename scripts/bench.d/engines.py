@@ -57,10 +57,7 @@ class Kept(Engine):
     def running(self, workshop):
         if not self.directory:
             # Not on the measured disk: it is too small for all of them, and an open waits for no sync.
-            self.directory = workshop.fresh(self.name, workshop.scratch)
-            workshop.call(
-                workshop.program("peers"), self.name, self.directory, "--operations", "load", "--size", 64, "--keys", self.keys
-            )
+            self.directory = workshop.filled(self.name, self.name, self.keys, workshop.scratch)
             workshop.settle()
         yield self.directory
 

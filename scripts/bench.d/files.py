@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from contestants import Caskfs, Ceiling, Ext4, JuiceFS
+from contestants import Caskfs, Ceiling, JuiceFS, Plain
 from workshop import Failed
 
 
@@ -16,7 +16,7 @@ class Streams:
 
     def __init__(self, scale, juicefs):
         self.scale = scale
-        self.contestants = [Ceiling(), Caskfs(), Ext4("ext4"), JuiceFS(juicefs)]
+        self.contestants = [Ceiling(), Caskfs(), Plain("ext4"), JuiceFS(juicefs)]
 
     def measure(self, workshop, contestant, place, results):
         output = workshop.run(
@@ -35,7 +35,7 @@ class Listings:
         self.scale = scale
         # Making so many names takes JuiceFS minutes.
         self.contestants = [
-            Ceiling(), Caskfs(), Ext4("ext4"), Caskfs("caskfs-root", on_disk=False), Ext4("ext4-root", on_disk=False),
+            Ceiling(), Caskfs(), Plain("ext4"), Caskfs("caskfs-root", on_disk=False), Plain("ext4-root", on_disk=False),
         ]  # fmt: skip
 
     def measure(self, workshop, contestant, place, results):
@@ -52,7 +52,7 @@ class Trees:
 
     def __init__(self, scale, juicefs):
         self.scale = scale
-        self.contestants = [Ceiling(), Caskfs(options=("--sync", "interval")), Ext4("ext4"), JuiceFS(juicefs)]
+        self.contestants = [Ceiling(), Caskfs(options=("--sync", "interval")), Plain("ext4"), JuiceFS(juicefs)]
         self.tar = self.tree = None
         self.files = 0
 
@@ -120,8 +120,8 @@ class Sqlite:
     def __init__(self, scale, juicefs):
         self.scale = scale
         self.contestants = [
-            Ceiling(), Caskfs(), Ext4("ext4"), JuiceFS(juicefs),
-            Caskfs("caskfs-root", on_disk=False), Ext4("ext4-root", on_disk=False),
+            Ceiling(), Caskfs(), Plain("ext4"), JuiceFS(juicefs),
+            Caskfs("caskfs-root", on_disk=False), Plain("ext4-root", on_disk=False),
         ]  # fmt: skip
 
     def measure(self, workshop, contestant, place, results):

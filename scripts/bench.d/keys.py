@@ -3,7 +3,7 @@
 import csv
 import io
 
-from contestants import Caskfs, Ceiling, Ext4, JuiceFS, Raw, Redis
+from contestants import Caskfs, Ceiling, JuiceFS, Plain, Redis
 
 CLIENTS = "1,16"
 # What is measured with fsync before each close; what is not listed has nothing to sync.
@@ -19,8 +19,8 @@ class Keys:
     def __init__(self, scale, juicefs):
         self.scale = scale
         self.contestants = [
-            Raw("disk"), Ceiling(), Caskfs(), Ext4("ext4"), Ext4("ext4-nosync"), Redis(), JuiceFS(juicefs),
-            Raw("disk-root", on_disk=False), Caskfs("caskfs-root", on_disk=False), Ext4("ext4-root", on_disk=False),
+            Plain("disk"), Ceiling(), Caskfs(), Plain("ext4"), Plain("ext4-nosync"), Redis(), JuiceFS(juicefs),
+            Plain("disk-root", on_disk=False), Caskfs("caskfs-root", on_disk=False), Plain("ext4-root", on_disk=False),
         ]  # fmt: skip
 
     def measure(self, workshop, contestant, place, results):

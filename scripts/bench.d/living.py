@@ -49,10 +49,7 @@ class Filled(Caskfs):
     @contextmanager
     def running(self, workshop):
         if not self.store:
-            self.store = workshop.fresh(self.name)
-            workshop.call(
-                workshop.program("peers"), "caskfs", self.store, "--operations", "load", "--size", 64, "--keys", self.keys
-            )
+            self.store = workshop.filled("caskfs", self.name, self.keys)
         with super().running(workshop) as mountpoint:
             yield mountpoint
 

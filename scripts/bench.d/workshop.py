@@ -109,6 +109,12 @@ class Workshop:
         path.mkdir()
         return path
 
+    def filled(self, engine, name, keys, base=None):
+        """A store of an engine with so many small values."""
+        path = self.fresh(name, base)
+        self.call(self.program("peers"), engine, path, "--operations", "load", "--size", 64, "--keys", keys)
+        return path
+
     def remove(self, path):
         """Removes a directory, and waits until the disk is at rest again."""
         shutil.rmtree(path)

@@ -18,15 +18,7 @@ const ID: StoreId = StoreId([7; 16]);
 const ENTRY_LEN: usize = 40;
 
 fn options() -> LogOptions {
-    LogOptions {
-        segment_size: 1 << 20,
-        write_ahead: 0,
-        read_only: false,
-        create: true,
-        strict: false,
-        lenient: false,
-        new_id: ID,
-    }
+    LogOptions { segment_size: 1 << 20, write_ahead: 0, create: true, new_id: ID, ..LogOptions::default() }
 }
 
 /// Reads a manifest.

@@ -88,6 +88,21 @@ pub struct LogOptions {
     pub new_id: StoreId,
 }
 
+impl Default for LogOptions {
+    /// For a log that is there, to be read and written.
+    fn default() -> LogOptions {
+        LogOptions {
+            segment_size: 64 << 20,
+            write_ahead: WRITE_AHEAD,
+            read_only: false,
+            create: false,
+            strict: false,
+            lenient: false,
+            new_id: StoreId([0; 16]),
+        }
+    }
+}
+
 /// An open log.
 #[derive(Debug)]
 pub struct Log {

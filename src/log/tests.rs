@@ -23,15 +23,7 @@ const FIRST: &str = "segments/00000001.log";
 type Seen = (u64, u64, Option<Vec<u8>>);
 
 fn options(segment_size: u32) -> LogOptions {
-    LogOptions {
-        segment_size,
-        write_ahead: 0,
-        read_only: false,
-        create: true,
-        strict: false,
-        lenient: false,
-        new_id: ID,
-    }
+    LogOptions { segment_size, write_ahead: 0, create: true, new_id: ID, ..LogOptions::default() }
 }
 
 fn open_with(disk: &SimDisk, options: LogOptions) -> Result<(Log, Report, Vec<Seen>), Error> {

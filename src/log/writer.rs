@@ -54,6 +54,33 @@ struct Active {
     first_sequence: u64,
 }
 
+impl Active {
+    /// Writes records behind those that are there, and `ahead` zeros behind them if they make the file longer and there is room.
+    fn write(&mut self, records: &mut Vec<u8>, ahead: u64) -> io::Result<()> {
+        let len = records.len();
+        let end = self.offset + len as u64;
+        if end > self.written {
+            records.resize(len + ahead as usize, 0);
+        }
+        let file = &self.segment.file;
+        let mut written = file.write_all_at(records, self.offset);
+        if written.as_ref().is_err_and(|error| records.len() > len && is_no_space(error)) {
+            // For the records alone there may be room.
+            records.truncate(len);
+            self.written = self.offset;
+            written = file.set_len(self.offset).and_then(|()| file.write_all_at(records, self.offset));
+        }
+        if let Err(error) = written {
+            // The caller cuts it off.
+            self.written = self.offset;
+            return Err(error);
+        }
+        self.written = self.written.max(self.offset + records.len() as u64);
+        self.offset = end;
+        Ok(())
+    }
+}
+
 /// A segment that is full, but not yet synced and sealed.
 #[derive(Clone, Debug)]
 pub(super) struct Retired {
@@ -238,27 +265,11 @@ impl<'a> Appender<'a> {
             writer.buffer.resize(writer.buffer.len().next_multiple_of(ALIGNMENT), 0);
             locations.push(Location { segment: active.segment.id, offset });
         }
-        let end = active.offset + total;
-        let ahead = end + u64::from(self.log.options.write_ahead);
-        let ahead = if end > active.written && total <= SMALL { ahead.min(limit) } else { end };
-        writer.buffer.resize((ahead - active.offset) as usize, 0);
-        let file = &active.segment.file;
-        let mut done = file.write_all_at(&writer.buffer, active.offset).map(|()| ahead);
-        if done.as_ref().is_err_and(|error| ahead > end && is_no_space(error)) {
-            // For the records alone there may be room.
-            writer.buffer.truncate(total as usize);
-            active.written = active.offset;
-            let cut = file.set_len(active.offset);
-            done = cut.and_then(|()| file.write_all_at(&writer.buffer, active.offset)).map(|()| end);
+        let ahead = if total <= SMALL { self.log.options.write_ahead.into() } else { 0 };
+        let ahead = limit.saturating_sub(active.offset + total).min(ahead);
+        if let Err(error) = active.write(&mut writer.buffer, ahead) {
+            return Err(self.log.append_failed(&error, &active.segment, active.offset));
         }
-        match done {
-            Ok(written) => active.written = active.written.max(written),
-            Err(error) => {
-                active.written = active.offset;
-                return Err(self.log.append_failed(&error, &active.segment, active.offset));
-            }
-        }
-        active.offset = end;
         self.log.counters.appended(total);
         writer.next_sequence += drafts.len() as u64;
         if writer.buffer.capacity() > 4 << 20 {

@@ -7,10 +7,10 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::{Error, LOCK, Store, io_error};
-use crate::log::{self, CopyKind};
+use crate::log::{self, CopyKind, Progress};
 use crate::medium::{Disk, Medium};
 
-pub use crate::log::{Copied, Progress};
+pub use crate::log::Copied;
 
 /// Snapshots of this name are backups under way, each of the process whose number follows.
 const PREFIX: &str = ".backup.";

@@ -46,7 +46,7 @@ use std::sync::atomic::AtomicI64;
 use parking_lot::RwLock;
 
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
-pub use backup::{Copied, Progress, backup_name, copy_backup, is_backup_name, restore};
+pub use backup::{Copied, backup_name, copy_backup, is_backup_name, restore};
 pub use error::{Error, Refusal};
 pub use expiry::{Expired, News};
 pub use extents::Extent;
@@ -67,7 +67,7 @@ pub use value::Update;
 pub use verify::VerifyReport;
 pub use xattrs::XattrMode;
 
-pub use crate::log::MAX_ENTRY;
+pub use crate::log::{MAX_ENTRY, Progress};
 
 use crate::log::{Log, LogOptions, StoreId, WRITE_AHEAD};
 use crate::medium::{Disk, Lock, Medium, Space};
@@ -408,9 +408,6 @@ impl Store {
     fn spare_id(&self) -> Result<EntryId, Error> {
         let _writer = self.begin()?;
         let mut keydir = self.keydir.write();
-        if keydir.next_id > MAX_ENTRY {
-            return Err(Error::NoSpace);
-        }
         keydir.next_id += 1;
         Ok(keydir.next_id - 1)
     }

@@ -135,9 +135,6 @@ impl<'a> Transaction<'a> {
     /// An entry that is not in the tree yet.
     pub(super) fn make(&mut self, attributes: Attributes, target: &[u8]) -> Result<EntryId, Error> {
         let id = self.next_id;
-        if id > MAX_ENTRY {
-            return Err(Error::NoSpace);
-        }
         self.make_as(id, attributes, target)?;
         self.next_id += 1;
         Ok(id)
@@ -145,6 +142,9 @@ impl<'a> Transaction<'a> {
 
     /// An entry that is not in the tree yet, under an id that was set aside for it.
     pub(super) fn make_as(&mut self, id: EntryId, attributes: Attributes, target: &[u8]) -> Result<(), Error> {
+        if id > MAX_ENTRY {
+            return Err(Error::NoSpace);
+        }
         self.store.memory_limit.take(&self.store.keydir)?;
         let state = new_state(attributes, target);
         self.insert(id, Change { state, fresh: true, provisional: false, removed: false, update: None });

@@ -2,7 +2,8 @@
 //!
 //! The log tells which parts are not as they were written. Whose they are is looked up in the keydir when all is read:
 //! a key is damaged if what it is now stands, in part, in one of these, or if the last start met damage in it. A dead
-//! record harms nobody. No lock is held while the medium reads, and the keydir's for a few thousand entries at a time.
+//! record harms nobody. No lock is held while the medium reads; the keydir's is while the ids are noted, and then for a few thousand
+//! entries at a time.
 
 use std::ops::{ControlFlow, Range};
 

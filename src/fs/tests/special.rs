@@ -3,7 +3,7 @@
 use super::prometheus;
 use super::*;
 use crate::fs::{RenameMode, Tree, XattrMode, lasts};
-use crate::log::{Draft, Log, LogOptions, StoreId, Visit};
+use crate::log::{Draft, Log, LogOptions, Visit};
 use crate::store::Kind;
 
 fn tree(mount: &Mount) -> Tree {
@@ -241,15 +241,7 @@ fn disk_with(name: &[u8], like: &[u8]) -> SimDisk {
     mount.file(std::str::from_utf8(like).unwrap(), b"value");
     let disk = mount.disk.clone();
     drop(mount);
-    let options = LogOptions {
-        segment_size: 1 << 16,
-        write_ahead: 0,
-        read_only: false,
-        create: false,
-        strict: false,
-        lenient: false,
-        new_id: StoreId([0; 16]),
-    };
+    let options = LogOptions::default();
     let mut found = None;
     let mut look = |visit: Visit<'_>| {
         let front = visit.front.unwrap();
