@@ -19,6 +19,8 @@ pub(super) struct Directory {
     children: BTreeMap<u64, EntryId>,
     /// How many of the children are directories.
     pub(super) subdirectories: u32,
+    /// How many of the children are not in the first place of their names.
+    displaced: u32,
 }
 
 /// The first place, or *cookie*, that a name may have: from 256 on, for a reader's own use of the lower ones, and at
@@ -44,26 +46,61 @@ impl Directory {
         self.children.range(first..=first | SAME_HASH).map(|(&cookie, &id)| (cookie, id))
     }
 
-    /// Puts an entry into the first free of the places of its name. (There always is one: nobody finds 256 names with one hash of 55
-    /// bits.)
-    pub(super) fn insert(&mut self, first: u64, id: EntryId) {
-        if let Entry::Vacant(place) = self.children.entry(first) {
-            place.insert(id);
-            return;
+    /// Puts an entry into the first of the places of its name. False, and nothing done, if somebody may have that name.
+    pub(super) fn insert_alone(&mut self, first: u64, id: EntryId, is_directory: bool) -> bool {
+        if self.displaced > 0 && self.candidates(first).next().is_some() {
+            return false;
         }
-        let free = (first..first | SAME_HASH).find(|cookie| !self.children.contains_key(cookie));
-        self.children.insert(free.unwrap_or(first | SAME_HASH), id);
+        let Entry::Vacant(place) = self.children.entry(first) else { return false };
+        place.insert(id);
+        self.subdirectories += u32::from(is_directory);
+        true
     }
 
-    /// Takes a name away, if it is this entry's. Returns whether it was.
-    pub(super) fn remove(&mut self, name: &[u8], id: EntryId) -> bool {
-        let found = self.candidates(first_place(name)).find(|(_, child)| *child == id).map(|(cookie, _)| cookie);
-        found.is_some_and(|cookie| self.children.remove(&cookie).is_some())
+    /// Puts an entry into the first free of the places of its name. (There always is one: nobody finds 256 names with one hash of 55
+    /// bits.)
+    pub(super) fn insert(&mut self, first: u64, id: EntryId, is_directory: bool) {
+        let free = (first..first | SAME_HASH).find(|cookie| !self.children.contains_key(cookie));
+        let cookie = free.unwrap_or(first | SAME_HASH);
+        self.displaced += u32::from(cookie != first);
+        self.subdirectories += u32::from(is_directory);
+        self.children.insert(cookie, id);
+    }
+
+    /// Takes a name away, if it is this entry's.
+    pub(super) fn remove(&mut self, name: &[u8], id: EntryId, is_directory: bool) {
+        let first = first_place(name);
+        let found = self.candidates(first).find(|(_, child)| *child == id).map(|(cookie, _)| cookie);
+        let Some(cookie) = found else { return };
+        self.children.remove(&cookie);
+        self.displaced -= u32::from(cookie != first);
+        self.subdirectories -= u32::from(is_directory);
     }
 
     /// The children whose cookies are greater than `cookie`, in order of cookies.
     pub(super) fn after_cookie(&self, cookie: u64) -> impl Iterator<Item = (u64, EntryId)> {
         let range = (Bound::Excluded(cookie), Bound::Unbounded);
         self.children.range(range).map(|(&cookie, &id)| (cookie, id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_one_hash_have_places_of_their_own() {
+        let mut directory = Directory::default();
+        let first = first_place(b"name");
+        assert!(directory.insert_alone(first, 2, false));
+        assert!(!directory.insert_alone(first, 3, false));
+        directory.insert(first, 3, true);
+        assert_eq!(directory.candidates(first).collect::<Vec<_>>(), [(first, 2), (first + 1, 3)]);
+        directory.remove(b"name", 2, false);
+        // The first place is free, and yet somebody else may have the name.
+        assert!(!directory.insert_alone(first, 4, false));
+        directory.remove(b"name", 3, true);
+        assert!(directory.insert_alone(first, 4, false));
+        assert_eq!((directory.len(), directory.subdirectories), (1, 0));
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
 
 use super::blocks::{self, LONGEST, Place, Strings};
 use super::node::Node;
@@ -60,19 +61,28 @@ pub(in crate::store) struct Entries {
     table: HashTable<Place>,
     packed: Strings,
     whole: Whole,
+    /// The number of the whole entry that was changed last: mostly the directory of the next file too.
+    last_changed: usize,
     scratch: Vec<u8>,
 }
 
 /// Sixteen ids that follow one another are neighbours in the table, because they are mostly used together; the
-/// sixteens are scattered.
+/// sixteens are scattered. The table tells neighbours apart by the uppermost bits.
 fn hash(id: EntryId) -> u64 {
     let scattered = (id >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ((scattered ^ (scattered >> 32)) << 4) | (id & 15)
+    let among_sixteen = id & 15;
+    (((scattered ^ (scattered >> 32)) << 4) | among_sixteen) ^ (among_sixteen << 60)
 }
 
 impl Entries {
     pub(in crate::store) fn new() -> Entries {
-        Entries { table: HashTable::new(), packed: Strings::new(), whole: Whole::default(), scratch: Vec::new() }
+        Entries {
+            table: HashTable::new(),
+            packed: Strings::new(),
+            whole: Whole::default(),
+            last_changed: 0,
+            scratch: Vec::new(),
+        }
     }
 
     pub(in crate::store) fn len(&self) -> usize {
@@ -118,8 +128,12 @@ impl Entries {
     }
 
     pub(in crate::store) fn get_whole_mut(&mut self, id: EntryId) -> Option<&mut Node> {
-        let number = blocks::outside_number(self.find(id)?)?;
-        self.whole.nodes.get_mut(number)?.as_mut().map(|(_, node)| &mut **node)
+        let is_last =
+            self.whole.nodes.get(self.last_changed).is_some_and(|last| last.as_ref().is_some_and(|last| last.0 == id));
+        if !is_last {
+            self.last_changed = blocks::outside_number(self.find(id)?)?;
+        }
+        self.whole.nodes.get_mut(self.last_changed)?.as_mut().map(|(_, node)| &mut **node)
     }
 
     pub(in crate::store) fn stat(&self, id: EntryId) -> Option<Stat> {
@@ -153,13 +167,17 @@ impl Entries {
         table.insert_unique(hash(id), place, |place| hash(Entries::id_at(packed, whole, *place)));
     }
 
-    /// Puts an entry in that is not there, as [`packed::pack`] packs it. One that is too long is unpacked.
-    pub(super) fn insert_packed(&mut self, id: EntryId, bytes: &[u8]) {
-        let Some(place) = self.packed.insert(bytes) else {
-            return packed::unpack(bytes).map_or((), |node| self.insert(id, node));
-        };
+    /// Puts an entry in, as [`packed::pack`] packs it, unless it is there. One that is too long is unpacked. Returns whether it was put in.
+    pub(super) fn insert_packed(&mut self, id: EntryId, bytes: &[u8]) -> bool {
         let Entries { table, packed, whole, .. } = self;
-        table.insert_unique(hash(id), place, |place| hash(Entries::id_at(packed, whole, *place)));
+        let is_it = |place: &Place| Entries::id_at(packed, whole, *place) == id;
+        let slot = table.entry(hash(id), is_it, |place| hash(Entries::id_at(packed, whole, *place)));
+        let Slot::Vacant(vacant) = slot else { return false };
+        match packed.insert(bytes) {
+            Some(place) => drop(vacant.insert(place)),
+            None => packed::unpack(bytes).map_or((), |node| self.insert(id, node)),
+        }
+        true
     }
 
     /// Finds a place for an entry. (There always is one for less than 134 million entries.)

@@ -283,14 +283,13 @@ impl Keydir {
     /// Applies the node record of a plain file that is not there yet. False if it is there.
     pub(super) fn apply_plain(&mut self, plain: &Plain, bytes: &[u8]) -> bool {
         let Plain { id, location, len, size, parent, first_place, .. } = *plain;
-        if self.contains(id) {
-            return false;
+        let is_new = self.entries.insert_packed(id, plain.packed(bytes));
+        if is_new {
+            self.next_id = self.next_id.max(id + 1);
+            self.attach_at(id, false, parent, plain.name(bytes), first_place);
+            self.usage.add(location.segment, len + size);
         }
-        self.next_id = self.next_id.max(id + 1);
-        self.attach_at(id, false, parent, plain.name(bytes), first_place);
-        self.usage.add(location.segment, len + size);
-        self.entries.insert_packed(id, plain.packed(bytes));
-        true
+        is_new
     }
 
     /// The names of an entry.
@@ -442,10 +441,12 @@ impl Keydir {
 
     /// Gives an entry a name whose first place is known.
     fn attach_at(&mut self, id: EntryId, is_directory: bool, parent: EntryId, name: &[u8], first: u64) {
-        let taken = self.directory(parent).map(|directory| directory.candidates(first).next().is_some());
-        match taken {
-            Some(false) => {}
-            Some(true) => {
+        self.next_id = self.next_id.max(parent + 1);
+        let directory = self.entries.get_whole_mut(parent).and_then(|node| node.directory.as_mut());
+        let attached = directory.map(|directory| directory.insert_alone(first, id, is_directory));
+        match attached {
+            Some(true) => return,
+            Some(false) => {
                 if let Some(occupant) = self.lookup_other(parent, name, id) {
                     self.displace(occupant, &Link { parent, name: name.into() });
                 }
@@ -453,10 +454,8 @@ impl Keydir {
             None => self.make_directory(parent),
         }
         if let Some(directory) = self.entries.get_whole_mut(parent).and_then(|node| node.directory.as_mut()) {
-            directory.insert(first, id);
-            directory.subdirectories += u32::from(is_directory);
+            directory.insert(first, id, is_directory);
         }
-        self.next_id = self.next_id.max(parent + 1);
     }
 
     /// The entry in a place of the tree, if it is another.
@@ -475,10 +474,8 @@ impl Keydir {
     }
 
     fn detach(&mut self, id: EntryId, is_directory: bool, link: &Link) {
-        if let Some(directory) = self.entries.get_whole_mut(link.parent).and_then(|node| node.directory.as_mut())
-            && directory.remove(&link.name, id)
-        {
-            directory.subdirectories -= u32::from(is_directory);
+        if let Some(directory) = self.entries.get_whole_mut(link.parent).and_then(|node| node.directory.as_mut()) {
+            directory.remove(&link.name, id, is_directory);
         }
     }
 
