@@ -33,6 +33,7 @@ mod segment;
 mod settle;
 mod snapshot;
 mod statistics;
+mod turn;
 mod verify;
 mod writer;
 
@@ -66,6 +67,7 @@ use crate::medium::Medium;
 use ballast::Ballast;
 use manifest::Manifest;
 use segment::Segment;
+use turn::{Taken, Turn};
 use writer::Writer;
 
 /// How a log is opened.
@@ -112,8 +114,8 @@ pub struct Log {
     segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
     manifest: Mutex<Manifest>,
     writer: Mutex<Writer>,
-    /// Held by the one thread that syncs.
-    syncing: Mutex<()>,
+    /// That of the one thread that syncs.
+    syncing: Turn,
     snapshots: snapshot::Snapshots,
     durable: AtomicU64,
     failure: OnceLock<String>,
@@ -197,15 +199,14 @@ impl Log {
             return Ok(self.durable());
         }
         self.counters.wait(waiters);
-        let _leader = self.syncing.lock();
-        if sequence <= self.durable() {
-            return Ok(self.durable());
+        match self.syncing.take(|| sequence <= self.durable()) {
+            Some(turn) => self.sync_written(&turn),
+            None => Ok(self.durable()),
         }
-        self.sync_written()
     }
 
-    /// Makes everything that was written durable, and seals every segment that is full. The caller holds `syncing`.
-    fn sync_written(&self) -> Result<u64, Error> {
+    /// Makes everything that was written durable, and seals every segment that is full.
+    fn sync_written(&self, _turn: &Taken<'_>) -> Result<u64, Error> {
         self.check()?;
         // Before the sequence number is taken: it is at least that of everyone counted here.
         let (waiters, began) = (self.counters.begin_sync(), Instant::now());

@@ -22,6 +22,7 @@ use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::settle::{Tail, prove, settle};
 use super::snapshot::Snapshots;
 use super::statistics::Counters;
+use super::turn::Turn;
 use super::writer::Writer;
 use super::{AtomicU64, BTreeMap, Log, LogOptions, Mutex, OnceLock, RwLock};
 use crate::medium::Medium;
@@ -149,7 +150,7 @@ impl Log {
             segments: RwLock::new(segments),
             manifest: Mutex::new(manifest),
             writer: Mutex::new(writer),
-            syncing: Mutex::new(()),
+            syncing: Turn::default(),
             snapshots: Snapshots::new(frozen),
             durable: AtomicU64::new(last_sequence),
             failure: OnceLock::new(),

@@ -264,9 +264,8 @@ impl Log {
     /// Ends the active segment, and says which segments hold everything up to there, durably.
     fn freeze(&self, taken: i64) -> Result<Contents, Error> {
         let last_sequence = self.begin().leave_active()?;
-        {
-            let _leader = self.syncing.lock();
-            self.sync_written()?;
+        if let Some(turn) = self.syncing.take(|| false) {
+            self.sync_written(&turn)?;
         }
         let manifest = self.manifest.lock();
         let mut segments = manifest.segments.clone();

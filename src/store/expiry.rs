@@ -125,7 +125,7 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::NotPermitted`] for anything but a file.
     pub fn set_expiry(&self, key: impl AsRef<[u8]>, at: Option<Time>) -> Result<(), Error> {
-        let id = self.resolve(key.as_ref())?.ok_or(Error::NotFound)?;
+        let id = self.resolve(key.as_ref())?.ok_or(Error::NotFound)?.id;
         let mut transaction = self.begin()?;
         transaction.set_expiry(id, at)?;
         let sequence = transaction.commit_attributes(id)?;

@@ -124,7 +124,7 @@ impl Store {
         components(key)?;
         let mut update = Update { replace: true, ..Update::default() };
         // The bytes belong to nobody until the transaction is committed.
-        let entry = self.resolve(key)?.map_or_else(|| self.spare_id(), Ok)?;
+        let entry = self.resolve(key)?.map_or_else(|| self.spare_id(), |stat| Ok(stat.id))?;
         let published = self.stage_reader(entry, &mut update, value).and_then(|()| {
             let mut transaction = self.begin()?;
             transaction.put_staged(key, update.clone(), entry, expires)?;
@@ -160,8 +160,7 @@ impl Store {
     /// # Errors
     /// [`Error::IsADirectory`]; [`Error::DamagedKey`] if the bytes are not those that were written.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
-        let Some(id) = self.resolve(key.as_ref())? else { return Ok(None) };
-        let stat = self.entry(id)?;
+        let Some(stat) = self.resolve(key.as_ref())? else { return Ok(None) };
         if stat.attributes.kind != Kind::File {
             return Err(if stat.attributes.kind == Kind::Directory { Error::IsADirectory } else { NOT_A_FILE });
         }
@@ -170,7 +169,7 @@ impl Store {
         let mut value = Vec::new();
         value.try_reserve_exact(size).map_err(|_| Error::TooLarge)?;
         value.resize(size, 0);
-        let len = self.read(id, 0, &mut value)?;
+        let len = self.read(stat.id, 0, &mut value)?;
         value.truncate(len);
         Ok(Some(value))
     }
@@ -180,10 +179,7 @@ impl Store {
     /// # Errors
     /// [`Error::InvalidName`] and [`Error::NameTooLong`] for what cannot be a key.
     pub fn stat(&self, key: impl AsRef<[u8]>) -> Result<Option<Stat>, Error> {
-        match self.resolve(key.as_ref())? {
-            Some(id) => self.entry(id).map(Some),
-            None => Ok(None),
-        }
+        self.resolve(key.as_ref())
     }
 
     /// Removes a key or an empty directory; says whether it was there.
@@ -232,7 +228,7 @@ impl Store {
     /// [`Error::NotFound`], [`Error::NotADirectory`].
     pub fn list(&self, directory: impl AsRef<[u8]>) -> Result<Vec<Listed>, Error> {
         let key = directory.as_ref();
-        let id = self.resolve(key)?.ok_or(Error::NotFound)?;
+        let id = self.resolve(key)?.ok_or(Error::NotFound)?.id;
         let keydir = self.keydir.read();
         let node = keydir.get(id).ok_or(Error::NotFound)?;
         if !node.is_directory() {
@@ -240,8 +236,8 @@ impl Store {
         }
         let horizon = self.horizon();
         let listed = |(name, id): (&[u8], EntryId)| {
-            let child = keydir.get(id).filter(|child| !child.provisional && !child.state.is_due(horizon))?;
-            Some(Listed { key: join(key, name), stat: child.stat(id) })
+            let stat = keydir.published(id, horizon)?;
+            Some(Listed { key: join(key, name), stat })
         };
         Ok(keydir.sorted(id, b"").into_iter().filter_map(listed).collect())
     }
@@ -265,21 +261,21 @@ impl Store {
             pending.extend(keydir.sorted(id, front).into_iter().map(|(name, id)| (join(key, name), id)));
             pending.get_mut(start..).unwrap_or_default().reverse();
         };
-        expand(&mut pending, above, top, front);
+        expand(&mut pending, above, top.id, front);
         while let Some((key, id)) = pending.pop() {
             expand(&mut pending, &key, id, b"");
-            if let Some(node) = keydir.get(id).filter(|node| !node.provisional && !node.state.is_due(horizon)) {
-                found.push(Listed { stat: node.stat(id), key });
+            if let Some(stat) = keydir.published(id, horizon) {
+                found.push(Listed { key, stat });
             }
         }
         found
     }
 
-    /// The entry of a key that a record speaks of.
-    pub(super) fn resolve(&self, key: &[u8]) -> Result<Option<EntryId>, Error> {
+    /// What stat shows of a key that a record speaks of.
+    pub(super) fn resolve(&self, key: &[u8]) -> Result<Option<Stat>, Error> {
         self.remove_due();
         if key.is_empty() {
-            return Ok(Some(ROOT));
+            return self.entry(ROOT).map(Some);
         }
         let horizon = self.horizon();
         let keydir = self.keydir.read();
@@ -290,7 +286,7 @@ impl Store {
                 None => return Ok(None),
             }
         }
-        Ok(keydir.get(id).filter(|node| !node.provisional && !node.state.is_due(horizon)).map(|_| id))
+        Ok(keydir.published(id, horizon))
     }
 }
 

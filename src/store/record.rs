@@ -56,11 +56,6 @@ impl NodeState {
     pub(super) fn due(&self) -> Option<i64> {
         self.expires.filter(|_| self.attributes.kind == Kind::File && !self.links.is_empty())
     }
-
-    /// Whether it is to be gone at this second.
-    pub(super) fn is_due(&self, second: i64) -> bool {
-        self.due().is_some_and(|due| due <= second)
-    }
 }
 
 /// A node record's body.

@@ -66,8 +66,7 @@ impl Store {
     fn read_once(&self, id: EntryId, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         let (size, extents) = {
             let keydir = self.keydir.read();
-            let node = keydir.get(id).ok_or(Error::Stale)?;
-            if keydir.is_damaged(id, &node) {
+            if keydir.is_damaged(id) {
                 let what = match keydir.is_lost(id) {
                     true => "a repair could not save it: set it anew, or remove it",
                     false => "a record of this key could not be read at the last start",
@@ -75,8 +74,7 @@ impl Store {
                 drop(keydir);
                 return Err(self.damaged(id, crate::log::Error::DamagedFile { file: "log".into(), what }));
             }
-            let size = node.state.size;
-            (size, node.extents.within(offset..offset.saturating_add(buffer.len() as u64).min(size)))
+            keydir.value(id, offset..offset.saturating_add(buffer.len() as u64)).ok_or(Error::Stale)?
         };
         let len = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
         let buffer = buffer.get_mut(..len).unwrap_or_default();

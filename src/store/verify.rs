@@ -116,7 +116,7 @@ impl Store {
             let keydir = self.keydir.read();
             for &id in chunk {
                 let Some(node) = keydir.get(id) else { continue };
-                let (broken, is_file) = (keydir.is_damaged(id, &node), node.state.attributes.kind == Kind::File);
+                let (broken, is_file) = (keydir.is_damaged(id), node.state.attributes.kind == Kind::File);
                 if value_stands_in(&node, defects) || (broken && is_file && !keydir.is_lost(id)) {
                     touched.values.push(id);
                 } else {

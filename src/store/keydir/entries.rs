@@ -1,6 +1,6 @@
 //! The entries by their ids. Most are packed; those that cannot be, or would be too long, are whole.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
@@ -9,6 +9,7 @@ use super::blocks::{self, LONGEST, Place, Strings};
 use super::node::Node;
 use super::packed;
 use crate::store::attributes::{EntryId, Stat};
+use crate::store::extents::{Extent, Extents};
 
 /// An entry: one that is kept whole, or the copy of a packed one.
 #[derive(Debug)]
@@ -141,6 +142,30 @@ impl Entries {
         match self.whole_at(place) {
             Some((id, node)) => Some(node.stat(*id)),
             None => packed::stat(self.packed.get(place)),
+        }
+    }
+
+    /// What stat shows of an entry that a record speaks of, unless it is to be gone at this second.
+    pub(in crate::store) fn published(&self, id: EntryId, second: i64) -> Option<Stat> {
+        let place = self.find(id)?;
+        let stat = match self.whole_at(place) {
+            Some((id, node)) => Some(node.stat(*id)).filter(|_| !node.provisional),
+            None => packed::stat(self.packed.get(place)),
+        };
+        stat.filter(|stat| stat.links == 0 || stat.expires.is_none_or(|at| at.seconds() > second))
+    }
+
+    /// Length and extents of a value, clipped to `range`.
+    pub(in crate::store) fn value(&self, id: EntryId, range: Range<u64>) -> Option<(u64, Vec<(Range<u64>, Extent)>)> {
+        let place = self.find(id)?;
+        let clip = |size: u64| range.start..range.end.min(size);
+        match self.whole_at(place) {
+            Some((_, node)) => Some((node.state.size, node.extents.within(clip(node.state.size)))),
+            None => {
+                let (size, value) = packed::value(self.packed.get(place))?;
+                let extents = value.map_or(Extents::None, |(len, extent)| Extents::One(len, extent));
+                Some((size, extents.within(clip(size))))
+            }
         }
     }
 

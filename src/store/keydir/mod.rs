@@ -100,6 +100,17 @@ impl Keydir {
         self.entries.stat(id)
     }
 
+    /// What stat shows of an entry that a record speaks of, unless it is to be gone at this second.
+    pub(in crate::store) fn published(&self, id: EntryId, second: i64) -> Option<Stat> {
+        self.entries.published(id, second)
+    }
+
+    /// Length and extents of a value, clipped to `range`; `None` if there is no such entry. Not to be trusted where
+    /// there is damage: see [`Keydir::is_damaged`].
+    pub(in crate::store) fn value(&self, id: EntryId, range: Range<u64>) -> Option<(u64, Vec<(Range<u64>, Extent)>)> {
+        self.entries.value(id, range)
+    }
+
     /// The children of a directory.
     pub(in crate::store) fn directory(&self, id: EntryId) -> Option<&Directory> {
         self.entries.get_whole(id)?.directory.as_deref()
@@ -401,8 +412,9 @@ impl Keydir {
     }
 
     /// Whether a record that may be part of an entry's value could not be read.
-    pub(in crate::store) fn is_damaged(&self, id: EntryId, node: &Node) -> bool {
-        self.damaged.get(&id).is_some_and(|&sequence| sequence >= node.state.value_start)
+    pub(in crate::store) fn is_damaged(&self, id: EntryId) -> bool {
+        let damaged = self.damaged.get(&id);
+        damaged.is_some_and(|&sequence| self.get(id).is_some_and(|node| sequence >= node.state.value_start))
     }
 
     /// Whether there may be such an entry.

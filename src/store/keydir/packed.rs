@@ -133,6 +133,12 @@ pub(super) fn stat(bytes: &[u8]) -> Option<Stat> {
     Some(Stat { id: head.id, attributes, size, allocated, links: decoder.varint().ok()? as u32, expires: None })
 }
 
+/// The value's length, and where it is, if it has any bytes.
+pub(super) fn value(bytes: &[u8]) -> Option<(u64, Option<(u64, Extent)>)> {
+    let (head, front) = head(&mut Decoder::new(bytes)).ok()?;
+    Some((front.size, head.value))
+}
+
 /// The first of the entry's names for which `is_it` says yes, given parent and name.
 pub(super) fn find_name(bytes: &[u8], mut is_it: impl FnMut(EntryId, &[u8]) -> bool) -> Option<&[u8]> {
     let mut decoder = Decoder::new(bytes);
