@@ -19,6 +19,9 @@ pub struct Extent {
     pub(super) sequence: u64,
 }
 
+/// Runs of a value: which stretch each is, and where.
+pub(super) type Runs = Vec<(Range<u64>, Extent)>;
+
 impl Piece for Extent {
     fn advance(&mut self, bytes: u64) {
         self.skip = self.skip.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -80,7 +83,7 @@ impl Extents {
     }
 
     /// The stretches within `range` of the record with this sequence number.
-    pub(super) fn of_record(&self, range: Range<u64>, sequence: u64) -> Vec<(Range<u64>, Extent)> {
+    pub(super) fn of_record(&self, range: Range<u64>, sequence: u64) -> Runs {
         self.within(range).into_iter().filter(|(_, extent)| extent.sequence == sequence).collect()
     }
 
@@ -92,7 +95,7 @@ impl Extents {
     }
 
     /// The extents in a stretch, clipped to it.
-    pub(super) fn within(&self, range: Range<u64>) -> Vec<(Range<u64>, Extent)> {
+    pub(super) fn within(&self, range: Range<u64>) -> Runs {
         let clip = |(place, extent): (Range<u64>, &Extent)| {
             let clipped = place.start.max(range.start)..place.end.min(range.end);
             let mut extent = *extent;

@@ -9,7 +9,7 @@ use super::blocks::{self, LONGEST, Place, Strings};
 use super::node::Node;
 use super::packed;
 use crate::store::attributes::{EntryId, Stat};
-use crate::store::extents::{Extent, Extents};
+use crate::store::extents::{Extents, Runs};
 
 /// An entry: one that is kept whole, or the copy of a packed one.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ impl Entries {
     }
 
     /// Length and extents of a value, clipped to `range`.
-    pub(in crate::store) fn value(&self, id: EntryId, range: Range<u64>) -> Option<(u64, Vec<(Range<u64>, Extent)>)> {
+    pub(in crate::store) fn value(&self, id: EntryId, range: Range<u64>) -> Option<(u64, Runs)> {
         let place = self.find(id)?;
         let clip = |size: u64| range.start..range.end.min(size);
         match self.whole_at(place) {

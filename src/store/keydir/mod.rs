@@ -22,7 +22,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 use super::directory::{self, Directory, first_place};
-use super::extents::Extent;
+use super::extents::{Extent, Runs};
 use super::range_map::Piece;
 use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState};
 use super::usage::Usage;
@@ -107,7 +107,7 @@ impl Keydir {
 
     /// Length and extents of a value, clipped to `range`; `None` if there is no such entry. Not to be trusted where
     /// there is damage: see [`Keydir::is_damaged`].
-    pub(in crate::store) fn value(&self, id: EntryId, range: Range<u64>) -> Option<(u64, Vec<(Range<u64>, Extent)>)> {
+    pub(in crate::store) fn value(&self, id: EntryId, range: Range<u64>) -> Option<(u64, Runs)> {
         self.entries.value(id, range)
     }
 
