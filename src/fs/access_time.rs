@@ -3,7 +3,7 @@
 //! Reading must not write. So a new time is held in memory, shown from there, and goes to the log with the next change of
 //! its entry, at the unmount, or when there are many. A crash takes what is held: the times are then older ones.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::Filesystem;
 use super::inode::State;

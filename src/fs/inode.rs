@@ -1,6 +1,6 @@
 //! Open files: which there are, and what is staged of each.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::access_time::Accesses;
 use super::staged::Staged;

@@ -94,6 +94,8 @@ pub struct Store {
     memory_limit: MemoryLimit,
     counters: statistics::Counters,
     options: Options,
+    /// The user and the group that opened it.
+    owner: (u32, u32),
     report: RecoveryReport,
     /// The kernel lock; absent only where a reader found no lock file.
     _lock: Option<Box<dyn Lock>>,
@@ -239,6 +241,7 @@ impl Store {
             memory_limit,
             counters,
             options,
+            owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
             report,
             _lock: lock,
         };
@@ -251,7 +254,7 @@ impl Store {
     /// Gives a new store's root its owner and its time.
     fn found(&self) -> Result<(), Error> {
         let mut transaction = self.begin()?;
-        let root = paths::new_attributes(Kind::Directory, 0o755, transaction.now());
+        let root = transaction.new_attributes(Kind::Directory, 0o755);
         transaction.set_attributes(ROOT, root)?;
         transaction.commit().map(drop)
     }

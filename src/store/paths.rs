@@ -296,13 +296,13 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
-/// Attributes of an entry that this process makes.
-pub(super) fn new_attributes(kind: Kind, mode: u16, now: Time) -> Attributes {
-    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    Attributes { kind, mode, uid, gid, rdev: 0, atime: now, mtime: now, ctime: now }
-}
-
 impl Transaction<'_> {
+    /// Attributes of an entry that a key makes: it belongs to whoever opened the store.
+    pub(super) fn new_attributes(&self, kind: Kind, mode: u16) -> Attributes {
+        let ((uid, gid), now) = (self.store.owner, self.now);
+        Attributes { kind, mode, uid, gid, rdev: 0, atime: now, mtime: now, ctime: now }
+    }
+
     /// Sets the value of a key, keeping the entry and its attributes if it is there.
     pub(super) fn put(&mut self, key: &[u8], update: Update) -> Result<EntryId, Error> {
         let (parent, name) = self.make_parents(key)?;
@@ -313,7 +313,7 @@ impl Transaction<'_> {
                 self.set_attributes(id, attributes)?;
                 id
             }
-            None => self.create(parent, name, new_attributes(Kind::File, 0o644, self.now), b"")?,
+            None => self.create(parent, name, self.new_attributes(Kind::File, 0o644), b"")?,
         };
         self.set_value(id, update)?;
         Ok(id)
@@ -334,7 +334,7 @@ impl Transaction<'_> {
         let (parent, name) = self.make_parents(key)?;
         if self.lookup(parent, name).is_none() && self.view(entry, |_| ()).is_err() {
             self.check_vacant(parent, name)?;
-            self.make_as(entry, new_attributes(Kind::File, 0o644, self.now), b"")?;
+            self.make_as(entry, self.new_attributes(Kind::File, 0o644), b"")?;
             self.attach(entry, parent, name)?;
         }
         self.put_until(key, update, expires)
@@ -377,7 +377,7 @@ impl Transaction<'_> {
         for name in above {
             id = match self.lookup(id, name) {
                 Some(child) => child,
-                None => self.create(id, name, new_attributes(Kind::Directory, 0o755, self.now), b"")?,
+                None => self.create(id, name, self.new_attributes(Kind::Directory, 0o755), b"")?,
             };
         }
         Ok((id, last))

@@ -5,8 +5,9 @@
 //! keydir. A transaction that fails or is dropped has changed nothing.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+
+use hashbrown::HashMap;
 
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
 use super::directory::Directory;
