@@ -52,11 +52,21 @@ pub(super) fn open<T>(
             match Store::open(path, options.clone()) {
                 Ok(store) => return Ok(Opened::Store(Box::new(store))),
                 Err(Error::Log(log::Error::Locked)) if in_time => {}
-                Err(error) => return Err(Failure::from(error).about(path.display())),
+                Err(error) => return Err(refused(error).about(path.display())),
             }
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Why a store was not opened, and what to do about it.
+fn refused(error: Error) -> Failure {
+    let repairable = matches!(error, Error::Log(log::Error::DamagedFile { .. }));
+    let mut failure = Failure::from(error);
+    if repairable {
+        failure.message.push_str(": `caskfs repair --dry-run` says what can be saved");
+    }
+    failure
 }
 
 /// A store that this process holds, or what its daemon said.

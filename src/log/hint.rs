@@ -39,10 +39,27 @@ impl Hint {
         if segment.damaged || segment.file.len()? < sealed.end {
             return Ok(None);
         }
-        let file = match medium.open(&files::hint(segment.id), false) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
+        let Some((hint, last)) = Hint::open(medium, segment, sealed)? else { return Ok(None) };
+        let mut checksum = [0; CHECKSUM_LEN];
+        segment.file.read_exact_at(&mut checksum, last)?;
+        Ok((hint.bytes.get(LAST_RECORD) == Some(&checksum)).then_some(hint))
+    }
+
+    /// Where the segment was sealed, by its hint, if that is whole. It is written after the seal is durable, and so proves
+    /// it, whatever has become of the segment since.
+    pub(super) fn seal(medium: &dyn Medium, segment: &Segment) -> io::Result<Option<Sealed>> {
+        let Some(bytes) = files::found(files::read(medium, &files::hint(segment.id), HEADER_LEN as u64))? else {
+            return Ok(None);
         };
+        let mut decoder = Decoder::new(bytes.get(LAST_RECORD.end..).unwrap_or_default());
+        let mut number = || decoder.u64().map_err(|_| io::ErrorKind::UnexpectedEof);
+        let sealed = Sealed { end: number()?, first_sequence: number()?, last_sequence: number()? };
+        Ok(Hint::open(medium, segment, &sealed)?.map(|_| sealed))
+    }
+
+    /// The hint of a segment, if that is whole, and where the last record begins (the segment's beginning if there is none).
+    fn open(medium: &dyn Medium, segment: &Segment, sealed: &Sealed) -> io::Result<Option<(Hint, u64)>> {
+        let Some(file) = files::found(medium.open(&files::hint(segment.id), false))? else { return Ok(None) };
         // A hint leaves out most of each record, and adds less.
         let Some(len) = usize::try_from(file.len()?).ok().filter(|len| *len as u64 <= sealed.end) else {
             return Ok(None);
@@ -50,19 +67,7 @@ impl Hint {
         let mut bytes = vec![0; len];
         file.read_exact_at(&mut bytes, 0)?;
         let hint = Hint { segment: segment.id, first_sequence: sealed.first_sequence, bytes };
-        let Some(last) = hint.check(segment, sealed) else { return Ok(None) };
-        let mut checksum = [0; CHECKSUM_LEN];
-        segment.file.read_exact_at(&mut checksum, last)?;
-        Ok((hint.bytes.get(LAST_RECORD) == Some(&checksum)).then_some(hint))
-    }
-
-    /// Where the segment was sealed, by its hint, if that is to be trusted.
-    pub(super) fn seal(medium: &dyn Medium, segment: &Segment) -> io::Result<Option<Sealed>> {
-        let bytes = files::read(medium, &files::hint(segment.id), HEADER_LEN as u64)?;
-        let mut decoder = Decoder::new(bytes.get(LAST_RECORD.end..).unwrap_or_default());
-        let mut number = || decoder.u64().map_err(|_| io::ErrorKind::UnexpectedEof);
-        let sealed = Sealed { end: number()?, first_sequence: number()?, last_sequence: number()? };
-        Ok(Hint::read(medium, segment, &sealed)?.map(|_| sealed))
+        Ok(hint.check(segment, sealed).map(|last| (hint, last)))
     }
 
     /// Shows the records of the segment, as reading it would.

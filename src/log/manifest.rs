@@ -15,6 +15,8 @@ const MAGIC: &[u8; 8] = b"CASKMAN\0";
 const ENTRY_LEN: usize = 40;
 /// Flag in the header: the store is a snapshot.
 const FROZEN: u32 = 1;
+/// What is said of one whose last entries are damaged.
+pub(super) const LOST_END: &str = "its end is missing";
 /// A manifest holds two entries a segment; one longer than this is damage.
 const MAX_LEN: u64 = 1 << 30;
 
@@ -87,7 +89,8 @@ impl Contents {
                 Change::Seal { segment, end, first_sequence, last_sequence }
             }
         });
-        let durable = (self.durable > 0).then_some(Change::Durable { sequence: self.durable });
+        // The last one, by which a manifest is known to be there to its end. A snapshot's is counted instead.
+        let durable = self.frozen.is_none().then_some(Change::Durable { sequence: self.durable });
         let mut entries = 0;
         for change in self.frozen.map(Change::Freeze).into_iter().chain(segments).chain(durable) {
             encode(change, seed, entries, entries, false, &mut bytes);
@@ -152,8 +155,8 @@ impl Manifest {
         Manifest { epoch, segments, durable: 0, file: None, seed: 0, entries: 0, synced: 0 }
     }
 
-    /// Reads the manifest. A torn end is ignored: nothing relied on it. A snapshot's was never appended to, and cannot
-    /// have one.
+    /// Reads the manifest. A torn end is ignored: nothing relied on it. But what it was replaced with as a whole has none,
+    /// nor has a snapshot's, which was never appended to.
     pub(super) fn read(medium: &dyn Medium, store: StoreId) -> Result<Contents, Error> {
         let damaged = |what| Error::DamagedFile { file: files::MANIFEST.into(), what };
         let bytes = match files::read(medium, files::MANIFEST, MAX_LEN) {
@@ -179,6 +182,7 @@ impl Manifest {
         let flags = decoder.u32().map_err(cut)?;
         let mut contents = Contents { epoch, ..Contents::default() };
         let mut missing = None;
+        let mut begun = false;
         // Changes that belong to the next entry: all of them count, or none.
         let mut group = Vec::new();
         for (index, entry) in (0..).zip(entries.chunks_exact(ENTRY_LEN)) {
@@ -188,6 +192,7 @@ impl Manifest {
                 (Some((.., synced)), Some(hole)) if synced > hole => return Err(damaged("an entry is not as written")),
                 (Some(_), Some(_)) => {}
                 (Some((change, more, _)), None) => {
+                    begun |= matches!(change, Change::Durable { .. });
                     group.push(change);
                     if !more {
                         group.drain(..).for_each(|change| contents.apply(change));
@@ -197,8 +202,9 @@ impl Manifest {
         }
         let count = contents.frozen.map(|frozen| frozen.segments);
         match flags & FROZEN != 0 {
-            true if count != Some(contents.segments.len() as u64) => Err(damaged("its end is missing")),
-            _ => Ok(contents),
+            true if count == Some(contents.segments.len() as u64) => Ok(contents),
+            false if begun => Ok(contents),
+            _ => Err(damaged(LOST_END)),
         }
     }
 
@@ -214,6 +220,11 @@ impl Manifest {
         let epoch = decoder.u32().ok()?;
         let store = StoreId(decoder.bytes(16).ok()?.try_into().ok()?);
         Some(ManifestHeader { store, epoch, frozen: decoder.u32().ok()? & FROZEN != 0 })
+    }
+
+    /// Whether all that was appended is durable.
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced == self.entries
     }
 
     /// Appends an entry. Not durable before [`Manifest::sync`].

@@ -22,6 +22,7 @@ mod format;
 pub mod fuzzing;
 mod hint;
 mod histogram;
+mod lost_end;
 mod manifest;
 mod merge;
 mod record;
@@ -275,6 +276,10 @@ impl Log {
         self.check()?;
         let without = {
             let (manifest, hinted) = (self.manifest.lock(), self.hinted.lock());
+            // A hint proves that its segment was sealed: so that is durable first.
+            if !manifest.is_synced() {
+                return Ok(false);
+            }
             let mut sealed = manifest.segments.iter().filter_map(|(&id, sealed)| Some((id, (*sealed)?)));
             sealed.find(|(id, _)| !hinted.contains(id))
         };

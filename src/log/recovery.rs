@@ -15,7 +15,8 @@ use super::error::{Context, Error, is_no_space};
 use super::files;
 use super::format;
 use super::hint::Hint;
-use super::manifest::{Contents, Manifest, SegmentList};
+use super::lost_end::has_lost_end;
+use super::manifest::{Contents, LOST_END, Manifest, SegmentList};
 use super::record::{Header, Location};
 use super::scan::Scanner;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
@@ -81,6 +82,10 @@ impl Log {
         if frozen.is_some() && !options.read_only {
             return Err(Error::Frozen);
         }
+        // What is beside a snapshot's segments is what a backup was copying when it was cut short.
+        if frozen.is_none() && !options.lenient && has_lost_end(&*medium, &list, epoch, id)? {
+            return Err(Error::DamagedFile { file: files::MANIFEST.into(), what: LOST_END });
+        }
         let mut report = Report::default();
         let mut segments = BTreeMap::new();
         for &number in list.keys() {
@@ -96,16 +101,6 @@ impl Log {
         }
         let highest = list.keys().next_back().copied().unwrap_or(0);
         forget_empty(&mut list, &mut segments)?;
-        // What is beside a snapshot's segments is what a backup was copying when it was cut short.
-        let unnamed =
-            if frozen.is_none() { unnamed(&*medium, &list, epoch, id, !options.read_only)? } else { Vec::new() };
-        for segment in unnamed {
-            log::error!("the manifest is damaged: it does not name segment {}, which has records", segment.id);
-            report.damage.push(Damage { location: place(segment.id, 0), len: 0 });
-            list.insert(segment.id, None);
-            segments.insert(segment.id, Arc::new(segment));
-        }
-        let highest = segments.keys().next_back().copied().unwrap_or(0).max(highest);
         let mut last_sequence = read_sealed(&*medium, &segments, &list, visit, &mut report)?;
         let unsealed = segments.values().filter(|segment| list.get(&segment.id) == Some(&None)).cloned().collect();
         let tail = read_tail(unsealed, durable, &mut last_sequence, visit, &mut report)?;
@@ -224,34 +219,6 @@ fn forget_empty(list: &mut SegmentList, segments: &mut BTreeMap<u32, Arc<Segment
     }
     segments.retain(|number, _| list.contains_key(number));
     Ok(())
-}
-
-/// The segments behind the last one of the manifest that hold records. Their entries were durable before the first
-/// record was written, so damage to the end of the manifest, which looks like a torn one, must have taken them.
-pub(super) fn unnamed(
-    medium: &dyn Medium,
-    list: &SegmentList,
-    epoch: u32,
-    id: super::StoreId,
-    write: bool,
-) -> Result<Vec<Segment>, Error> {
-    let highest = list.keys().next_back().copied().unwrap_or(0);
-    let sealed = list.values().flatten().map(|sealed| sealed.last_sequence).max().unwrap_or(0);
-    let mut found = Vec::new();
-    for name in medium.list(files::SEGMENTS).context(|| "listing the segments".into())? {
-        let Some(number) = files::segment_number(&name).filter(|number| *number > highest) else { continue };
-        // One that cannot be opened was left by a creation that was cut short.
-        let Ok(segment) = Segment::open(medium, number, epoch, id, write) else { continue };
-        let mut scanner = Scanner::new(&segment, None).context(|| format!("reading segment {number}"))?;
-        let context = || format!("reading segment {number}");
-        let Some(first) = scanner.search(scanner.start()).context(context)? else { continue };
-        let first = scanner.record_at(first).context(context)?.map(|found| found.header.sequence);
-        // Older records are copies: the output of a merge that was cut short.
-        if first.is_some_and(|sequence| sequence > sealed) {
-            found.push(segment);
-        }
-    }
-    Ok(found)
 }
 
 /// Removes segments that the manifest does not name: inputs of a merge that was completed, or outputs of one that was

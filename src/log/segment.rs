@@ -123,6 +123,11 @@ impl Segment {
         Ok(Segment { id, file, seed, damaged, illegible, end: AtomicU64::new(0) })
     }
 
+    /// Whether it was made by the writer of this epoch.
+    pub(super) fn is_of_epoch(&self, epoch: u32, store: StoreId) -> bool {
+        self.seed == encode_header(self.id, epoch, store).1
+    }
+
     /// Whether there is nothing but zeros behind the header.
     pub(super) fn is_blank(&self) -> Result<bool, Error> {
         let context = || format!("reading segment {}", self.id);

@@ -58,6 +58,8 @@ struct Damage {
     segments: BTreeMap<u32, String>,
     /// Hints that do not fit their segments.
     hints: Vec<String>,
+    /// What the start cut off as a torn tail, by a manifest that the repair has made.
+    torn: Vec<log::Damage>,
 }
 
 impl Store {
@@ -113,12 +115,12 @@ impl Store {
         let mut report = RepairReport { dry_run, steps, ..RepairReport::default() };
         if dry_run {
             let store = Store::open_locked(Arc::new(inspection.preview(&medium)?), options, lock, true)?;
-            store.tell(&store.damage(progress), &mut report);
+            store.tell(&store.damage(&inspection, progress), &mut report);
             return Ok(report);
         }
         let mut quarantine = inspection.carry_out(&*medium)?;
         let store = Store::open_locked(Arc::clone(&medium), options, lock, true)?;
-        let damage = store.damage(progress);
+        let damage = store.damage(&inspection, progress);
         store.tell(&damage, &mut report);
         store.mend(&damage, &mut quarantine)?;
         if !report.steps.is_empty() {
@@ -130,7 +132,7 @@ impl Store {
     }
 
     /// Reads everything, and says what is damaged.
-    fn damage(&self, progress: &mut dyn FnMut(Progress)) -> Damage {
+    fn damage(&self, inspection: &Inspection, progress: &mut dyn FnMut(Progress)) -> Damage {
         let found = self.verify(&mut |now| {
             progress(now);
             ControlFlow::Continue(())
@@ -151,12 +153,13 @@ impl Store {
             directories: self.recovery_report().lost_directories.clone(),
             segments,
             hints: found.useless_hints,
+            torn: if inspection.makes_manifest() { self.recovery_report().torn.clone() } else { Vec::new() },
         }
     }
 
     /// Adds to a report what is to be done about damage, and what that cost.
     fn tell(&self, damage: &Damage, report: &mut RepairReport) {
-        let Damage { values, states, directories, segments, hints } = damage;
+        let Damage { values, states, directories, segments, hints, torn } = damage;
         let recovered = self.recovery_report();
         report.lost_keys = values.iter().map(|id| self.path(*id)).collect();
         report.lost_keys.extend_from_slice(&recovered.damaged_keys);
@@ -169,6 +172,8 @@ impl Store {
         steps.extend(ends.map(|damage| {
             format!("write manifest anew: what was written last is missing, at {} and behind it", damage.location)
         }));
+        let why = "they are no whole transaction, and no record says that they were acknowledged";
+        steps.extend(torn.iter().map(|torn| format!("cut off {} bytes at {}: {why}", torn.len, torn.location)));
         steps.extend(values.iter().map(|id| format!("mark {} as lost", self.path(*id))));
         steps.extend(states.iter().map(|id| format!("write the name and attributes of {} anew", self.path(*id))));
         steps.extend(directories.iter().map(|name| format!("keep {name}, a directory whose own record is lost")));
@@ -192,6 +197,9 @@ impl Store {
             self.begin()?.mark_lost(chunk)?;
         }
         self.sync()?;
+        for torn in damage.torn.iter().filter(|torn| !damage.segments.contains_key(&torn.location.segment)) {
+            quarantine.keep(&torn.location.file()).map_err(quarantined)?;
+        }
         for id in damage.segments.keys() {
             quarantine.keep_segment(*id).map_err(quarantined)?;
             self.log.salvage(*id, &makes_sense)?;

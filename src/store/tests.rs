@@ -8,6 +8,7 @@ mod full_disk;
 mod group_commit;
 mod keydir;
 mod locking;
+mod lost_end;
 mod memory;
 mod merge;
 mod names;

@@ -201,9 +201,12 @@ fn a_damaged_manifest_or_format_file() {
     }
     let directory = place();
     fs::remove_file(directory.path().join("store/manifest")).unwrap();
-    all_refuse(directory.path(), &directory.path().join("store"), 13, "manifest is damaged: it is missing");
+    let wanted = "manifest is damaged: it is missing: `caskfs repair --dry-run` says what can be saved";
+    all_refuse(directory.path(), &directory.path().join("store"), 13, wanted);
     let directory = place_with("manifest", |bytes| bytes.truncate(10));
     all_refuse(directory.path(), &directory.path().join("store"), 13, "manifest is damaged");
+    let directory = place_with("manifest", |bytes| bytes.truncate(80));
+    all_refuse(directory.path(), &directory.path().join("store"), 13, "manifest is damaged: its end is missing");
 }
 
 /// A place whose store has a file changed.

@@ -25,9 +25,10 @@ pub use quarantine::Quarantine;
 pub use step::Step;
 
 use super::error::{Context, Error};
-use super::manifest::{Manifest, SegmentList};
+use super::lost_end::has_lost_end;
+use super::manifest::{LOST_END, Manifest, SegmentList};
 use super::segment::Segment;
-use super::{StoreId, files, format, recovery};
+use super::{StoreId, files, format};
 use crate::medium::Medium;
 use contents::Contents;
 use identity::{Claims, Identity};
@@ -65,9 +66,9 @@ impl Inspection {
         let epoch = ours.chain(header.map(|header| header.epoch)).max().unwrap_or(0);
         let mut inspection = Inspection { id, epoch, list: None, steps: Vec::new() };
         let named = match Manifest::read(&**medium, id) {
-            Ok(manifest) => match recovery::unnamed(&**medium, &manifest.segments, epoch, id, false)?.is_empty() {
-                true => Ok(manifest.segments),
-                false => Err("its end is lost"),
+            Ok(manifest) => match has_lost_end(&**medium, &manifest.segments, epoch, id)? {
+                true => Err(LOST_END),
+                false => Ok(manifest.segments),
             },
             Err(Error::DamagedFile { what, .. }) => Err(what),
             Err(error) => return Err(error),
@@ -81,6 +82,11 @@ impl Inspection {
             inspection.steps.push(Step::Format { why });
         }
         Ok(inspection)
+    }
+
+    /// Whether the manifest is made anew.
+    pub fn makes_manifest(&self) -> bool {
+        self.list.is_some()
     }
 
     /// Whether this is a store, or what was one.
