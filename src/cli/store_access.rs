@@ -61,7 +61,11 @@ pub(super) fn open<T>(
 
 /// Why a store was not opened, and what to do about it.
 fn refused(error: Error) -> Failure {
-    let repairable = matches!(error, Error::Log(log::Error::DamagedFile { .. }));
+    let repairable = match &error {
+        Error::Log(log::Error::DamagedFile { .. }) => true,
+        Error::Log(log::Error::Io { source, .. }) => source.raw_os_error() == Some(libc::EIO),
+        _ => false,
+    };
     let mut failure = Failure::from(error);
     if repairable {
         failure.message.push_str(": `caskfs repair --dry-run` says what can be saved");

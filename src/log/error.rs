@@ -102,3 +102,10 @@ impl<T> Context<T> for io::Result<T> {
 pub(super) fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero)
 }
+
+impl Error {
+    /// Whether the medium has failed to read what it has.
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.raw_os_error() == Some(libc::EIO))
+    }
+}

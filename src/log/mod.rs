@@ -11,6 +11,7 @@
 //! * A failed write or sync is final: the log refuses all later appends. A full disk is no failure as long as the
 //!   half-written transaction could be cut off again.
 
+mod bad_blocks;
 mod ballast;
 mod codec;
 mod copy;

@@ -102,8 +102,13 @@ impl Log {
         let highest = list.keys().next_back().copied().unwrap_or(0);
         forget_empty(&mut list, &mut segments)?;
         let mut last_sequence = read_sealed(&*medium, &segments, &list, visit, &mut report)?;
-        let unsealed = segments.values().filter(|segment| list.get(&segment.id) == Some(&None)).cloned().collect();
-        let tail = read_tail(unsealed, durable, &mut last_sequence, visit, &mut report)?;
+        let unsealed = list.iter().filter(|(_, sealed)| sealed.is_none());
+        let unsealed = Unsealed {
+            segments: unsealed.map(|(id, _)| segments.get(id).cloned()).collect(),
+            durable,
+            salvage: options.lenient,
+        };
+        let tail = read_tail(&unsealed, &mut last_sequence, visit, &mut report)?;
 
         if options.strict && !report.damage.is_empty() {
             return Err(Error::DamageMet(Box::new(report)));
@@ -285,22 +290,44 @@ fn read_sealed(
     Ok(last_sequence)
 }
 
-/// Shows the records of the unsealed segments up to the torn tail, if there is one. The manifest calls all records up to
-/// `durable` durable.
-fn read_tail(
-    segments: Vec<Arc<Segment>>,
+/// The segments that are not sealed, in order of number.
+struct Unsealed {
+    /// `None` for one that could not be opened.
+    segments: Vec<Option<Arc<Segment>>>,
+    /// The manifest calls all records up to here durable.
     durable: u64,
+    /// What the medium fails to read is damage, and does not end the log: for a repair.
+    salvage: bool,
+}
+
+impl Unsealed {
+    fn scanner<'s>(&self, segment: &'s Segment) -> io::Result<Scanner<'s>> {
+        Scanner::new(segment, self.salvage.then_some(u64::MAX))
+    }
+}
+
+/// Shows the records of the unsealed segments up to the torn tail, if there is one.
+fn read_tail(
+    unsealed: &Unsealed,
     last_sequence: &mut u64,
     visit: &mut Visitor<'_>,
     report: &mut Report,
 ) -> Result<Vec<Tail>, Error> {
-    let mut proof = Proof { segments: &segments, known: durable, highest: None };
+    let mut proof = Proof { unsealed, highest: None };
     let damaged_before = report.damage.len();
     let mut torn = false;
+    // What comes next is missing, and the medium has failed to read it: whoever wrote it may have been told that it was
+    // durable.
+    let mut lost = false;
     let mut tails = Vec::new();
-    for segment in &segments {
+    for segment in &unsealed.segments {
+        let Some(segment) = segment else {
+            report.unreadable += 1;
+            lost = true;
+            continue;
+        };
         let context = || format!("reading segment {}", segment.id);
-        let mut scanner = Scanner::new(segment, None).context(context)?;
+        let mut scanner = unsealed.scanner(segment).context(context)?;
         let mut tail = Tail {
             segment: Arc::clone(segment),
             end: scanner.start(),
@@ -330,36 +357,45 @@ fn read_tail(
             if torn {
                 break;
             }
-            match scanner.record_at(offset).context(context)? {
-                Some(found)
-                    if found.header.sequence == expected && (found.body.is_some() || proof.covers(expected)?) =>
+            let found = scanner.record_at(offset).context(context)?;
+            let found = found.map(|found| (found.header, found.location, found.front().map(<[u8]>::to_vec)));
+            match found {
+                Some((header, location, front))
+                    if header.sequence == expected
+                        && (front.is_some()
+                            || scanner.failed_at(offset..offset + header.record_len())
+                            || proof.covers(expected)?) =>
                 {
-                    let header = found.header;
-                    if found.body.is_none() {
+                    if front.is_none() {
                         damaged = true;
-                        report.damage.push(Damage { location: found.location, len: header.record_len() });
+                        report.damage.push(Damage { location, len: header.record_len() });
                     }
                     offset += header.record_len();
                     expected += 1;
-                    open.push((header, found.location, found.front().map(<[u8]>::to_vec)));
+                    lost = false;
+                    open.push((header, location, front));
                     if header.last {
                         show(&mut open, &mut tail, offset);
                     }
                 }
                 _ => {
-                    let ended = open.is_empty() && scanner.is_blank(offset).context(context)?;
-                    if ended || !proof.covers(expected)? {
+                    let end = scanner.blank_from(offset).context(context)?.max(scanner.failed_until());
+                    let ended = open.is_empty() && end <= offset;
+                    let next =
+                        if ended { None } else { next_newer(&mut scanner, offset, expected).context(context)? };
+                    let next_offset = next.map_or(end, |(next, _)| next);
+                    let failed = scanner.failed_at(offset..next_offset);
+                    if ended || !(lost || failed || proof.covers(expected)?) {
                         break;
                     }
                     // What is missing here was durable once: damage. Go on with the next newer record.
                     damaged = true;
                     show(&mut open, &mut tail, offset);
-                    let next = next_newer(&mut scanner, offset, expected).context(context)?;
-                    let end = next.map_or_else(|| scanner.blank_from(offset), |(next, _)| Ok(next)).context(context)?;
-                    report.damage.push(Damage { location: place(segment.id, offset), len: end - offset });
+                    report.damage.push(Damage { location: place(segment.id, offset), len: next_offset - offset });
                     unreadable.set(unreadable.get() + 1);
                     let Some((next, sequence)) = next else {
                         tail.end = end;
+                        lost |= failed;
                         break;
                     };
                     (offset, expected) = (next, sequence);
@@ -368,6 +404,10 @@ fn read_tail(
         }
         report.unreadable = unreadable.get();
         *last_sequence = tail.last_sequence;
+        if scanner.failed_until() > 0 {
+            // It is not to be read once more. What is intact of it is copied by the repair.
+            tail.unproven.clear();
+        }
         let end = scanner.blank_from(tail.end).context(context)?;
         tail.clean = !damaged && end <= tail.end;
         if end > tail.end {
@@ -377,7 +417,7 @@ fn read_tail(
         tails.push(tail);
     }
     prove(&mut tails);
-    if *last_sequence < durable && report.damage.len() == damaged_before {
+    if *last_sequence < unsealed.durable && report.damage.len() == damaged_before {
         // Cut off where a record ended, the log looks whole.
         let end = tails.iter().rev().find(|tail| tail.has_records()).or(tails.first());
         let location = end.map_or(place(0, 0), |tail| place(tail.segment.id, tail.end));
@@ -388,42 +428,41 @@ fn read_tail(
 }
 
 /// What manifest and records say about older records of the tail. Those are looked into only when something is missing.
-#[derive(Debug)]
 struct Proof<'a> {
-    segments: &'a [Arc<Segment>],
-    /// What the manifest says.
-    known: u64,
+    unsealed: &'a Unsealed,
     highest: Option<u64>,
 }
 
 impl Proof<'_> {
     /// Whether the manifest, or some record, says that this sequence number was durable when it was written.
     fn covers(&mut self, sequence: u64) -> Result<bool, Error> {
-        if sequence <= self.known {
+        if sequence <= self.unsealed.durable {
             return Ok(true);
         }
         let highest = match self.highest {
             Some(highest) => highest,
-            None => *self.highest.insert(proven_durable(self.segments)?),
+            None => *self.highest.insert(self.unsealed.proven_durable()?),
         };
         Ok(sequence <= highest)
     }
 }
 
-/// The highest sequence number that any record of the tail calls durable.
-fn proven_durable(segments: &[Arc<Segment>]) -> Result<u64, Error> {
-    let mut proven = 0;
-    for segment in segments {
-        let context = || format!("reading segment {}", segment.id);
-        let mut scanner = Scanner::new(segment, None).context(context)?;
-        let mut offset = scanner.start();
-        while let Some(next) = scanner.search(offset).context(context)? {
-            let Some(found) = scanner.record_at(next).context(context)? else { break };
-            proven = proven.max(found.header.durable);
-            offset = next + found.header.record_len();
+impl Unsealed {
+    /// The highest sequence number that any record calls durable.
+    fn proven_durable(&self) -> Result<u64, Error> {
+        let mut proven = 0;
+        for segment in self.segments.iter().flatten() {
+            let context = || format!("reading segment {}", segment.id);
+            let mut scanner = self.scanner(segment).context(context)?;
+            let mut offset = scanner.start();
+            while let Some(next) = scanner.search(offset).context(context)? {
+                let Some(found) = scanner.record_at(next).context(context)? else { break };
+                proven = proven.max(found.header.durable);
+                offset = next + found.header.record_len();
+            }
         }
+        Ok(proven)
     }
-    Ok(proven)
 }
 
 /// Where the next record with at least this sequence number is, and its number.

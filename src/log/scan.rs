@@ -1,9 +1,11 @@
 //! Reads the records of one segment from front to back, through a window of the file.
 
 use std::io;
+use std::ops::Range;
 
+use super::bad_blocks::BadBlocks;
 use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
-use super::segment::{FAILURES, SEGMENT_HEADER_LEN, Segment, read_what_can_be};
+use super::segment::{SEGMENT_HEADER_LEN, Segment};
 
 /// Bytes read at once.
 const WINDOW: usize = 1 << 20;
@@ -33,8 +35,8 @@ impl<'a> Found<'a> {
 pub(super) struct Scanner<'a> {
     segment: &'a Segment,
     limit: u64,
-    /// How often the medium may still fail. `None`: not once, since what cannot be read would look like the log's end.
-    failures: Option<u32>,
+    /// What the medium has failed to read. `None`: it must not fail, since what cannot be read would look like the log's end.
+    bad: Option<BadBlocks>,
     window: Vec<u8>,
     window_start: u64,
 }
@@ -45,7 +47,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn new(segment: &'a Segment, end: Option<u64>) -> io::Result<Scanner<'a>> {
         let len = segment.file.len()?.min(u64::from(u32::MAX));
         let limit = end.map_or(len, |end| end.min(len));
-        Ok(Scanner { segment, limit, failures: end.map(|_| FAILURES), window: Vec::new(), window_start: 0 })
+        Ok(Scanner { segment, limit, bad: end.map(|_| BadBlocks::default()), window: Vec::new(), window_start: 0 })
     }
 
     /// Where the first record begins.
@@ -102,6 +104,16 @@ impl<'a> Scanner<'a> {
         Ok(self.blank_from(offset)? <= offset)
     }
 
+    /// Whether the medium has failed to read any of these bytes; of those that were asked for.
+    pub(super) fn failed_at(&self, bytes: Range<u64>) -> bool {
+        self.bad.as_ref().is_some_and(|bad| bad.touches(&bytes))
+    }
+
+    /// Where the last block ends that the medium has failed to read, if there is one.
+    pub(super) fn failed_until(&self) -> u64 {
+        self.bad.as_ref().map_or(0, BadBlocks::end).min(self.limit)
+    }
+
     /// Up to `len` bytes at `offset`, fewer at the limit.
     fn bytes(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         let len = self.limit.saturating_sub(offset).min(len as u64) as usize;
@@ -111,8 +123,8 @@ impl<'a> Scanner<'a> {
             self.window.resize(want, 0);
             self.window_start = offset;
             let file = &*self.segment.file;
-            let read = match &mut self.failures {
-                Some(failures) => read_what_can_be(file, &mut self.window, offset, failures),
+            let read = match &mut self.bad {
+                Some(bad) => bad.read(file, &mut self.window, offset),
                 None => file.read_exact_at(&mut self.window, offset),
             };
             if let Err(error) = read {

@@ -5,12 +5,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::bad_blocks::BadBlocks;
 use super::codec::{Decoder, Encoder};
 use super::error::{Context, Error};
 use super::files;
 use super::format::{FORMAT_VERSION, StoreId};
 use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
 use super::scan::Scanner;
+
 use crate::medium::{File, Medium};
 
 /// Bytes of a segment's header: where its first record begins.
@@ -110,7 +112,7 @@ impl Segment {
         if file.len().context(|| format!("reading {path}"))? < u64::from(SEGMENT_HEADER_LEN) {
             return Err(damaged("it is too short"));
         }
-        read_what_can_be(&*file, &mut bytes, 0, &mut { FAILURES }).context(|| format!("reading {path}"))?;
+        BadBlocks::default().read(&*file, &mut bytes, 0).context(|| format!("reading {path}"))?;
         let (seed, damaged) = match decode_header(&bytes, id, store) {
             Ok(seed) => (Some(seed), false),
             Err(Unreadable::Future(found)) => return Err(Error::FutureVersion { found, known: FORMAT_VERSION }),
@@ -250,12 +252,12 @@ fn find_seed(
     let written = (epoch.saturating_sub(EPOCHS)..=epoch).map(|epoch| encode_header(id, epoch, store).1);
     let seeds: Vec<u32> = stored.into_iter().flatten().chain(written).collect();
     let end = file.len()?.min(NEAR);
-    let mut failures = FAILURES;
+    let mut bad = BadBlocks::default();
     let mut start = u64::from(SEGMENT_HEADER_LEN);
     while start < end {
         // The last header may reach into the next piece.
         let mut piece = vec![0; (end - start).min(PIECE + HEADER_LEN as u64) as usize];
-        read_what_can_be(file, &mut piece, start, &mut failures)?;
+        bad.read(file, &mut piece, start)?;
         let agrees = |seed: &u32| {
             let mut places =
                 (0..PIECE as usize).step_by(ALIGNMENT).filter_map(|place| Some((place, piece.get(place..)?)));
@@ -267,30 +269,4 @@ fn find_seed(
         start += PIECE;
     }
     Ok(None)
-}
-
-/// After how many failures of the medium a file's unread bytes are given up: each may take seconds.
-pub(super) const FAILURES: u32 = 32;
-
-/// Fills a buffer. What the medium fails to read, block by block, becomes zeros, which are neither a header nor a record;
-/// and so does all the rest of a stretch once there were too many failures.
-pub(super) fn read_what_can_be(file: &dyn File, buffer: &mut [u8], offset: u64, failures: &mut u32) -> io::Result<()> {
-    /// What a disk reads or fails to read at once.
-    const BLOCK: u64 = 4096;
-    let Err(error) = file.read_exact_at(buffer, offset) else { return Ok(()) };
-    if error.kind() == io::ErrorKind::UnexpectedEof {
-        return Err(error);
-    }
-    log::error!("reading {} bytes at {offset}: {error}; what can be read of them is", buffer.len());
-    let first = (BLOCK - offset % BLOCK).min(buffer.len() as u64) as usize;
-    let (head, blocks) = buffer.split_at_mut(first);
-    let mut place = offset;
-    for block in std::iter::once(head).chain(blocks.chunks_mut(BLOCK as usize)) {
-        if *failures == 0 || file.read_exact_at(block, place).is_err() {
-            block.fill(0);
-            *failures = failures.saturating_sub(1);
-        }
-        place += block.len() as u64;
-    }
-    Ok(())
 }

@@ -129,9 +129,13 @@ impl SimDisk {
         self.state.lock().faults.set_unreadable(path, on);
     }
 
-    /// From now on reads of the file that stands at `path` fail with `EIO` if they want any of these bytes.
-    pub fn set_bad(&self, path: &str, bytes: Range<u64>) {
-        self.state.lock().faults.set_bad(path, bytes);
+    /// From now on reads of the file that stands at `path` fail with `EIO` if they want any of these bytes, by whatever name
+    /// it goes later. False if there is no such file.
+    pub fn set_bad(&self, path: &str, bytes: Range<u64>) -> bool {
+        let state = &mut *self.state.lock();
+        let Ok(file) = state.tree.file_at(path) else { return false };
+        state.faults.set_bad(file, bytes);
+        true
     }
 
     /// Forgets every planted fault and every read fault. Power that is off stays off: what a machine finds when it is

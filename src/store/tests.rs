@@ -1,6 +1,7 @@
 //! The store against a simulated disk.
 
 mod backup;
+mod bad_blocks;
 mod damage;
 mod decoders;
 mod expiry;

@@ -27,6 +27,7 @@ impl Identity {
             Ok(id) => return Ok(Identity { id, format: Ok(()), claims }),
             Err(Error::NotAStore) => "it is missing, or begins with another line",
             Err(Error::DamagedFile { what, .. }) => what,
+            Err(error) if error.is_unreadable() => "it cannot be read",
             Err(error) => return Err(error),
         };
         let id = elected(medium, &claims).ok_or(Error::NotAStore)?;

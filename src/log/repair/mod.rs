@@ -71,6 +71,7 @@ impl Inspection {
                 false => Ok(manifest.segments),
             },
             Err(Error::DamagedFile { what, .. }) => Err(what),
+            Err(error) if error.is_unreadable() => Err("it cannot be read"),
             Err(error) => return Err(error),
         };
         let segments = inspection.sort_out(&**medium, &claims, named.as_ref().ok())?;

@@ -141,7 +141,7 @@ fn bad_blocks_of_a_sealed_segment_cost_the_records_in_them() {
     for bad in [0..1, 1..2, 5..8, 0..3, 12..25] {
         let (from, to) = (bad.start * 4096, bad.end * 4096);
         let disk = disk.restart();
-        disk.set_bad(FIRST, from..to);
+        assert!(disk.set_bad(FIRST, from..to));
         let lost = |location: &Location| {
             let start = u64::from(location.offset);
             location.segment == 1 && start < to && from < start + record
@@ -155,7 +155,7 @@ fn bad_blocks_of_a_sealed_segment_cost_the_records_in_them() {
     }
     // Of the segment that is written to, what cannot be read may be what was acknowledged last.
     let last = format!("segments/{:08}.log", locations[59].segment);
-    disk.set_bad(&last, 5000..5001);
+    assert!(disk.set_bad(&last, 5000..5001));
     let error = open_with(&disk, options(100_000)).unwrap_err();
     assert!(matches!(&error, Error::Io { .. }), "{error}");
 }

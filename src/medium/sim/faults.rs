@@ -25,7 +25,8 @@ pub(super) struct Faults {
     operations: u64,
     planted: BTreeMap<u64, Fault>,
     unreadable: BTreeSet<String>,
-    bad: Vec<(String, Range<u64>)>,
+    /// Files by number, and what of them cannot be read.
+    bad: Vec<(u64, Range<u64>)>,
     power_is_off: bool,
 }
 
@@ -51,14 +52,14 @@ impl Faults {
         self.unreadable.iter().map(String::as_str)
     }
 
-    pub(super) fn set_bad(&mut self, path: &str, bytes: Range<u64>) {
-        self.bad.push((path.to_owned(), bytes));
+    pub(super) fn set_bad(&mut self, file: u64, bytes: Range<u64>) {
+        self.bad.push((file, bytes));
     }
 
-    /// The paths of which these bytes cannot be read, because some of them cannot.
-    pub(super) fn bad(&self, bytes: Range<u64>) -> impl Iterator<Item = &str> {
-        let hit = move |bad: &Range<u64>| bad.start < bytes.end && bytes.start < bad.end;
-        self.bad.iter().filter(move |(_, bad)| hit(bad)).map(|(path, _)| path.as_str())
+    /// Whether some of these bytes of a file cannot be read.
+    pub(super) fn is_bad(&self, file: u64, bytes: &Range<u64>) -> bool {
+        let hit = |bad: &Range<u64>| bad.start < bytes.end && bytes.start < bad.end;
+        self.bad.iter().any(|(number, bad)| *number == file && hit(bad))
     }
 
     /// Forgets every fault; power that is off stays off.

@@ -42,10 +42,11 @@ impl File for SimFile {
         let state = self.state.lock();
         state.faults.powered()?;
         let wanted = offset..offset.saturating_add(buffer.len() as u64);
-        for path in state.faults.unreadable().chain(state.faults.bad(wanted)) {
-            if state.tree.file_at(path).ok() == Some(self.file) {
-                return Err(io::Error::from_raw_os_error(libc::EIO));
-            }
+        let mut unreadable = state.faults.unreadable();
+        if unreadable.any(|path| state.tree.file_at(path).ok() == Some(self.file))
+            || state.faults.is_bad(self.file, &wanted)
+        {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
         }
         let bytes = state.tree.file(self.file)?.now().as_slice();
         let start = usize::try_from(offset).unwrap_or(usize::MAX);

@@ -10,9 +10,9 @@ use crate::store::{Options, RepairReport, Store};
 use std::sync::Arc;
 
 /// What each key shows; `None` for `EIO`.
-type Shown = BTreeMap<String, Option<Vec<u8>>>;
+pub(super) type Shown = BTreeMap<String, Option<Vec<u8>>>;
 
-fn shown(store: &Store) -> Shown {
+pub(super) fn shown(store: &Store) -> Shown {
     let is_file = |key: &String| store.stat(key).unwrap().unwrap().attributes.kind == crate::store::Kind::File;
     let names = keys(store).into_iter().filter(is_file);
     names
@@ -50,7 +50,7 @@ fn hinted() -> (SimDisk, Shown) {
     (disk, whole)
 }
 
-fn files(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn files(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
     disk.paths().into_iter().map(|path| (path.clone(), disk.file(&path).unwrap())).collect()
 }
 
@@ -72,7 +72,7 @@ fn repaired(disk: &SimDisk) -> (RepairReport, Store) {
 }
 
 /// The same, of a disk that cannot be read as a whole.
-fn repaired_from(disk: &SimDisk) -> (RepairReport, Store) {
+pub(super) fn repaired_from(disk: &SimDisk) -> (RepairReport, Store) {
     let operations = disk.operations();
     let planned = run(disk, true);
     assert_eq!(disk.operations(), operations, "nothing is changed by asking");
@@ -405,7 +405,7 @@ fn a_block_that_cannot_be_read() {
         if !links {
             disk.refuse_links();
         }
-        disk.set_bad(&path, place + 50_000..place + 50_001);
+        assert!(disk.set_bad(&path, place + 50_000..place + 50_001));
         let (report, store) = repaired_from(&disk);
         assert_eq!(report.lost_keys, ["large"]);
         let mut left = shown(&store);
