@@ -107,14 +107,13 @@ impl Filesystem {
         const BLOCK: u64 = 4096;
         /// About what a key with a short value takes in the log.
         const KEY: u64 = 512;
-        let info = self.store.info()?;
-        let space = info.space;
+        let space = self.store.space()?;
         Ok(FilesystemStat {
             block_size: BLOCK as u32,
             blocks: space.total / BLOCK,
             free: space.free / BLOCK,
             available: space.available.saturating_sub(self.store.reserved()) / BLOCK,
-            files: info.keys + space.available / KEY,
+            files: self.store.len() + space.available / KEY,
             files_free: space.available / KEY,
         })
     }

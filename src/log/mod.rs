@@ -34,6 +34,7 @@ mod scan;
 mod segment;
 mod settle;
 mod snapshot;
+mod snapshot_index;
 mod statistics;
 mod turn;
 mod verify;

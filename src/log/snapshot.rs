@@ -7,7 +7,6 @@
 //! * No merge is *installed* between the moment and the links: what it leaves out may have died after the moment.
 //!   One that is only copying is no harm: the segments that it reads are those that are linked.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use super::files::{self, SNAPSHOTS, TEMPORARY};
 use super::format;
 use super::manifest::{Contents, Frozen, Manifest};
 use super::segment::Segment;
+use super::snapshot_index::SnapshotIndex;
 use crate::medium::{Medium, Status, Subdirectory, cannot_link};
 
 /// Bytes of a name, so that the temporary one is a name too.
@@ -56,11 +56,13 @@ pub(super) struct Snapshots {
     installing: Mutex<()>,
     /// The mark of this log, if it is a snapshot itself.
     frozen: Option<Frozen>,
+    /// What is known of them, once somebody has asked.
+    index: Mutex<Option<SnapshotIndex>>,
 }
 
 impl Snapshots {
     pub(super) fn new(frozen: Option<Frozen>) -> Snapshots {
-        Snapshots { making: Mutex::new(false), installing: Mutex::new(()), frozen }
+        Snapshots { making: Mutex::new(false), installing: Mutex::new(()), frozen, index: Mutex::new(None) }
     }
 
     /// The right to change which sealed segments there are.
@@ -100,9 +102,20 @@ impl Log {
             // Whoever is told that it failed must not find it. After a power cut it may yet be there, and whole: so
             // nothing of it is removed now.
             let _ = self.medium.rename(&place, &temporary);
+            self.forget_snapshot(name);
             return Err(error);
         }
-        Ok(describe(name, &contents))
+        let snapshot = describe(name, &contents);
+        let mut index = self.snapshots.index.lock();
+        if let Some(known) = &mut *index {
+            let segments = contents.segments.keys().copied().collect();
+            if known.add(&*self.medium, snapshot.clone(), segments, &|id| self.has_segment(id)).is_err() {
+                // To be read anew, by somebody who can be told.
+                *index = None;
+            }
+        }
+        drop(index);
+        Ok(snapshot)
     }
 
     /// The snapshots, sorted by name. One whose manifest cannot be read is reported in the log.
@@ -110,19 +123,66 @@ impl Log {
     /// # Errors
     /// Those of the medium.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
-        let mut found = Vec::new();
+        self.with_snapshots(|known| known.all().cloned().collect())
+    }
+
+    /// The snapshot of this name.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub fn find_snapshot(&self, name: &str) -> Result<Option<Snapshot>, Error> {
+        self.with_snapshots(|known| known.get(name).cloned())
+    }
+
+    /// How many snapshots there are, and the bytes that they alone keep: what would be free without them.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub fn snapshot_usage(&self) -> Result<(usize, u64), Error> {
+        self.with_snapshots(|known| (known.len(), known.bytes(&|id| self.has_segment(id))))
+    }
+
+    fn with_snapshots<R>(&self, look: impl FnOnce(&SnapshotIndex) -> R) -> Result<R, Error> {
+        let mut index = self.snapshots.index.lock();
+        let known = match &mut *index {
+            Some(known) => known,
+            None => index.insert(self.read_snapshots()?),
+        };
+        Ok(look(known))
+    }
+
+    /// Reads what there is to be known of the snapshots.
+    fn read_snapshots(&self) -> Result<SnapshotIndex, Error> {
+        let mut known = SnapshotIndex::default();
         for name in self.snapshot_names()? {
-            match self.contents_of(&name) {
-                Ok(contents) => found.push(describe(&name, &contents)),
+            let (snapshot, segments) = match self.contents_of(&name) {
+                Ok(contents) => (describe(&name, &contents), contents.segments.into_keys().collect()),
                 // Removed meanwhile.
-                Err(_) if !exists(&*self.medium, &path(&name)).unwrap_or(true) => {}
+                Err(_) if !exists(&*self.medium, &path(&name)).unwrap_or(true) => continue,
                 Err(error) => {
                     log::error!("the snapshot {name}: {error}");
-                    found.push(Snapshot { name, taken: None, last_sequence: 0, segments: 0, bytes: 0 });
+                    let files =
+                        self.medium.list(&format!("{SNAPSHOTS}/{name}/{}", files::SEGMENTS)).unwrap_or_default();
+                    let mut segments: Vec<u32> = files.iter().filter_map(|name| files::segment_number(name)).collect();
+                    segments.sort_unstable();
+                    (Snapshot { name, taken: None, last_sequence: 0, segments: 0, bytes: 0 }, segments)
                 }
-            }
+            };
+            let added = known.add(&*self.medium, snapshot, segments, &|id| self.has_segment(id));
+            added.context(|| "looking at the snapshots".into())?;
         }
-        Ok(found)
+        Ok(known)
+    }
+
+    /// A snapshot is not there any more.
+    fn forget_snapshot(&self, name: &str) {
+        if let Some(known) = &mut *self.snapshots.index.lock() {
+            known.remove(name);
+        }
+    }
+
+    fn has_segment(&self, id: u32) -> bool {
+        self.segments.read().contains_key(&id)
     }
 
     /// Removes a snapshot. When this returns it is gone for good; what it alone held is free.
@@ -135,10 +195,12 @@ impl Log {
         let (place, temporary) = (path(name), path(name) + TEMPORARY);
         let context = || format!("removing the snapshot {name}");
         if !exists(&*self.medium, &place).context(context)? {
+            self.forget_snapshot(name);
             return Err(Error::NoSnapshot(name.into()));
         }
         self.clear(&temporary).context(context)?;
         self.medium.rename(&place, &temporary).context(context)?;
+        self.forget_snapshot(name);
         self.medium.sync_dir(SNAPSHOTS).context(context)?;
         if let Err(error) = remove_tree(&*self.medium, &temporary) {
             log::warn!("the snapshot {name} is removed, but some of its files stay until the next start: {error}");
@@ -161,31 +223,6 @@ impl Log {
     /// When this log was taken as a snapshot, if it is one: in nanoseconds since 1970.
     pub fn frozen(&self) -> Option<i64> {
         self.snapshots.frozen.map(|frozen| frozen.taken)
-    }
-
-    /// Bytes that snapshots alone keep: what would be free without them.
-    ///
-    /// # Errors
-    /// Those of the medium.
-    pub fn bytes_of_snapshots(&self) -> Result<u64, Error> {
-        let context = || "looking at the snapshots".to_owned();
-        let mut bytes = 0;
-        let mut counted = BTreeSet::new();
-        for name in self.snapshot_names()? {
-            let directory = format!("{SNAPSHOTS}/{name}/{}", files::SEGMENTS);
-            // What is removed meanwhile is gone.
-            for file in files::found(self.medium.list(&directory)).context(context)?.unwrap_or_default() {
-                let status = files::found(self.medium.status(&format!("{directory}/{file}"))).context(context)?;
-                let Some(Status::File { len, links }) = status else { continue };
-                let live = files::segment_number(&file).is_some_and(|id| self.segments.read().contains_key(&id));
-                // A file with one name is a copy, or the last link. One with several is shared with the live store, or
-                // by snapshots alone; they are told apart by the number, which is given once.
-                if links <= 1 || (!live && counted.insert(file)) {
-                    bytes += len;
-                }
-            }
-        }
-        Ok(bytes)
     }
 
     /// Removes what snapshots that were not finished, or not wholly removed, have left, and makes durable which there

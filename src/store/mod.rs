@@ -325,6 +325,7 @@ impl Store {
             let keydir = self.keydir.read();
             (keydir.len() as u64, keydir.usage.total(), keydir.memory() as u64)
         };
+        let (snapshots, snapshot_bytes) = self.log.snapshot_usage()?;
         Ok(Info {
             id: self.log.id(),
             epoch: self.log.epoch(),
@@ -334,13 +335,18 @@ impl Store {
             live_bytes,
             keydir_bytes,
             merges: self.merge_statistics().merges,
-            snapshots: self.log.snapshots()?.len() as u64,
-            snapshot_bytes: self.log.bytes_of_snapshots()?,
+            snapshots: snapshots as u64,
+            snapshot_bytes,
             written: self.log.written(),
             durable: self.log.durable(),
             failure: self.log.failure().map(str::to_owned),
             space: self.space()?,
         })
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.keydir.read().len() as u64
     }
 
     /// Room on the medium, without the reserve.

@@ -58,12 +58,21 @@ impl Store {
         Ok(self.log.snapshot(name, self.now().0)?.into())
     }
 
-    /// The snapshots, sorted by name.
+    /// The snapshots, sorted by name. They are looked for once while the store is open: what is done to their directories
+    /// other than by this store is not seen before the next start.
     ///
     /// # Errors
     /// Those of the medium.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
         Ok(self.log.snapshots()?.into_iter().map(Snapshot::from).collect())
+    }
+
+    /// The snapshot of this name.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub fn find_snapshot(&self, name: &str) -> Result<Option<Snapshot>, Error> {
+        Ok(self.log.find_snapshot(name)?.map(Snapshot::from))
     }
 
     /// Removes a snapshot, and returns when that is durable. Whoever has it open can go on reading it.

@@ -73,8 +73,8 @@ impl Snapshots {
 
     /// Finds a snapshot by name, and shows the root of its tree.
     pub(super) fn find(&self, name: &[u8]) -> Result<Option<Stat>, Error> {
-        let there = self.live.store().snapshots()?.into_iter().find(|snapshot| snapshot.name.as_bytes() == name);
-        let Some(snapshot) = there else { return Ok(None) };
+        let Ok(name) = std::str::from_utf8(name) else { return Ok(None) };
+        let Some(snapshot) = self.live.store().find_snapshot(name)? else { return Ok(None) };
         let frozen = self.number(&snapshot)?;
         match self.root(&frozen) {
             // Removed since.

@@ -177,7 +177,9 @@ fn snapshots_are_listed_with_their_moment() {
     assert!(segments > 0 && bytes > 0);
     assert_eq!(store.open_snapshot("a").unwrap().taken(), Some(Time(42)));
     // One that is damaged is still there to be seen, and to be removed.
+    drop(store);
     disk.corrupt("snapshots/b/manifest", 41, 1);
+    let store = reopen(&disk);
     assert_eq!(store.snapshots().unwrap()[1].taken, None);
     store.remove_snapshot("b").unwrap();
     assert_eq!(names(&store), ["a"]);
@@ -253,6 +255,58 @@ fn a_snapshot_that_is_removed_gives_its_space_back() {
     let freed = before - used(&disk);
     assert!(kept > 5_000 && freed >= kept, "{kept} bytes were kept, {freed} came back");
     assert_eq!(file_bytes(&disk, "snapshots"), []);
+}
+
+/// Nothing is asked of the medium for them but once: a monitor may ask every second.
+#[test]
+fn what_is_known_of_snapshots_is_not_read_again() {
+    for links in [true, false] {
+        let (disk, store) = filled();
+        if !links {
+            disk.refuse_links();
+        }
+        store.snapshot("one").unwrap();
+        drop(store);
+        let store = reopen(&disk);
+        let asked = |store: &Store| (store.snapshots().unwrap(), store.info().unwrap().snapshot_bytes);
+        asked(&store);
+        fill(&store, 2);
+        let second = store.snapshot("two").unwrap();
+        assert_eq!(store.find_snapshot("two").unwrap(), Some(second));
+        (0..20).for_each(|round| store.put("filler", vec![round; 300]).unwrap());
+        store.write_hints().unwrap();
+        store.snapshot("three").unwrap();
+        store.compact().unwrap();
+        let mut known = asked(&store);
+        // The next start finds what this one has kept up.
+        for removed in [None, Some("two"), Some("one")] {
+            if let Some(name) = removed {
+                store.remove_snapshot(name).unwrap();
+                known = asked(&store);
+                assert!(known.0.iter().all(|snapshot| snapshot.name != name));
+                assert_eq!(store.find_snapshot(name).unwrap(), None);
+            }
+            let snapshots = file_bytes(&disk, "snapshots/");
+            let shared = |path: &str| {
+                let (_, name) = path.split_once("/segments").unwrap();
+                let live = disk.file(&format!("segments{name}"));
+                links && live.is_some()
+            };
+            let mut counted = std::collections::BTreeMap::new();
+            for (path, bytes) in snapshots.iter().filter(|(path, _)| path.contains("/segments/") && !shared(path)) {
+                let name = if links { path.rsplit_once('/').unwrap().1 } else { path };
+                counted.insert(name.to_owned(), bytes.len() as u64);
+            }
+            assert_eq!(known.1, counted.values().sum::<u64>(), "{links} {removed:?}");
+            assert_eq!(asked(&reopen(&disk.restart())), known, "{links} {removed:?}");
+        }
+        // And asks nobody for it.
+        let before = asked(&store);
+        for path in disk.paths().iter().filter(|path| path.starts_with("snapshots/")) {
+            disk.remove(path).unwrap();
+        }
+        assert_eq!(asked(&store), before);
+    }
 }
 
 #[test]
