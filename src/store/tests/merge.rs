@@ -165,6 +165,36 @@ fn what_does_not_shrink_is_merged_once() {
     assert_eq!(store.info().unwrap().keys, 61);
 }
 
+/// The records which say that a value is lost look dead in the oldest segments, as tombstones there are. But they stay as
+/// long as the value is not set anew.
+#[test]
+fn what_looks_dead_and_stays_is_not_merged_again_and_again() {
+    const MOST: u64 = 20;
+    let (disk, store) = fresh();
+    store.put("k", "v").unwrap();
+    for _ in 0..60 {
+        store.begin().unwrap().mark_lost(&[id(&store, "k")]).unwrap();
+    }
+    turn_over(&store);
+    drop(store);
+    let store = reopen(&disk);
+    let settle = |store: &Store| {
+        let before = store.merge_statistics().merges;
+        while store.merge().unwrap() {
+            assert!(store.merge_statistics().merges < before + MOST, "the same bytes are merged again and again");
+        }
+        store.merge_statistics()
+    };
+    let settled = settle(&store);
+    assert!(settled.bytes_written > 60 * 40, "they were merged, and stayed: {settled:?}");
+    assert!(store.get("k").is_err());
+    // Once there is something to gain it goes on.
+    store.put("k", "anew").unwrap();
+    turn_over(&store);
+    let after = settle(&store);
+    assert!(after.bytes_read - settled.bytes_read > after.bytes_written - settled.bytes_written + 60 * 40, "{after:?}");
+}
+
 /// Keys that come and go behind keys that stay: what is left of them is bounded.
 #[test]
 fn tombstones_go_in_the_end() {
