@@ -107,7 +107,10 @@ impl Service {
                 output.write_all(b"\n").and_then(|()| output.flush())
             }),
             Ok(request) => self.answer(&request, &mut input),
-            Err(error) => Reply::Failed(Failure::new(OTHER, format!("the request cannot be understood: {error}"))),
+            Err(error) => Reply::Failed(Failure::new(
+                OTHER,
+                format!("the daemon does not know this request: it may be older than the command ({error})"),
+            )),
         };
         serde_json::to_writer(&mut output, &reply)?;
         output.write_all(b"\n")?;
