@@ -283,21 +283,7 @@ impl Filesystem {
 
     /// The stretches that are no holes, in order.
     pub(super) fn data_ranges(&self, state: &State, id: EntryId, range: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
-        let staged = state.staged(id);
-        let mut data = crate::store::RangeMap::default();
-        if staged.is_none_or(|staged| !staged.emptied) {
-            for place in self.store.data_ranges(id, range.clone())? {
-                data.insert(place, Fragment::Memory(Vec::new()));
-            }
-        }
-        for (place, fragment) in staged.into_iter().flat_map(|staged| staged.fragments.overlapping(range.clone())) {
-            let place = place.start.max(range.start)..place.end.min(range.end);
-            match fragment {
-                Fragment::Hole => data.remove(place),
-                _ => data.insert(place, Fragment::Memory(Vec::new())),
-            }
-        }
-        Ok(data.iter().map(|(place, _)| place).collect())
+        Ok(self.sources(state, id, range)?.iter().map(|(place, _)| place).collect())
     }
 }
 

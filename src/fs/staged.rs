@@ -119,6 +119,14 @@ impl Staged {
         self.touch(now);
     }
 
+    /// Makes a stretch bytes that are in the log.
+    pub(super) fn lay(&mut self, range: Range<u64>, extent: Extent, now: Time) {
+        self.size = self.size.max(range.end);
+        self.insert(range, Fragment::Logged(extent));
+        self.written = true;
+        self.touch(now);
+    }
+
     /// Makes a stretch zeros.
     pub(super) fn punch(&mut self, range: Range<u64>, now: Time) {
         self.insert(range, Fragment::Hole);

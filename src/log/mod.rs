@@ -329,6 +329,14 @@ impl Log {
         Ok(body)
     }
 
+    /// Whether a segment reaches so far that a record with a body of this length may be there.
+    pub fn may_hold(&self, location: Location, body_len: u32) -> bool {
+        // In the order in which a writer that needs a new segment takes these locks.
+        let active = self.writer.lock().position();
+        let end = self.segments.read().get(&location.segment).map_or(0, |segment| segment.end(active));
+        u64::from(location.offset) + record::record_len(body_len as usize) <= end
+    }
+
     fn check(&self) -> Result<(), Error> {
         match self.failure.get() {
             Some(reason) => Err(Error::Failed(reason.clone())),

@@ -17,7 +17,7 @@ use super::format;
 use super::hint::Hint;
 use super::lost_end::has_lost_end;
 use super::manifest::{Contents, LOST_END, Manifest, SegmentList};
-use super::record::{Header, Location};
+use super::record::{Header, Location, record_len};
 use super::scan::Scanner;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::settle::{Tail, prove, settle};
@@ -48,6 +48,15 @@ pub struct Damage {
     pub location: Location,
     /// Its length in bytes.
     pub len: u64,
+}
+
+impl Damage {
+    /// Whether a record in this place with a body of this length has a part in it.
+    pub fn touches(&self, location: Location, body_len: u32) -> bool {
+        let (own, other) = (u64::from(self.location.offset), u64::from(location.offset));
+        let overlap = own < other + record_len(body_len as usize) && other < own + self.len;
+        self.location.segment == location.segment && overlap
+    }
 }
 
 /// What recovery found.

@@ -15,8 +15,23 @@ pub struct Extent {
     pub(super) body_len: u32,
     /// Where in the body the run begins.
     pub(super) skip: u32,
-    /// The record's sequence number.
+    /// Sequence number of the record by which the run became part of the value: that of the one above, or that of a share
+    /// record, which is younger.
     pub(super) sequence: u64,
+    /// Sequence number of the record where the bytes stand.
+    pub(super) source: u64,
+}
+
+impl Extent {
+    /// A run in a record that is the entry's own.
+    pub(super) fn own(location: Location, body_len: u32, skip: u32, sequence: u64) -> Extent {
+        Extent { location, body_len, skip, sequence, source: sequence }
+    }
+
+    /// Whether the bytes stand in a record that was lent.
+    pub(super) fn is_borrowed(&self) -> bool {
+        self.source != self.sequence
+    }
 }
 
 /// Runs of a value: which stretch each is, and where.
@@ -43,7 +58,7 @@ impl Extents {
     /// Puts an extent where `range` says.
     pub(super) fn insert(&mut self, range: Range<u64>, extent: Extent, usage: &mut Usage) {
         self.uncount(range.clone(), usage);
-        usage.add(extent.location.segment, range.end.saturating_sub(range.start));
+        usage.add_extent(&extent, range.end.saturating_sub(range.start));
         match self {
             Extents::None if range.start == 0 && !range.is_empty() => *self = Extents::One(range.end, extent),
             Extents::One(len, _) if range.start == 0 && range.end >= *len => *self = Extents::One(range.end, extent),
@@ -70,13 +85,13 @@ impl Extents {
         match self {
             Extents::None => {}
             Extents::One(len, extent) if extent.sequence < sequence => {
-                usage.subtract(extent.location.segment, *len);
+                usage.subtract_extent(extent, *len);
                 *self = Extents::None;
             }
             Extents::One(..) => {}
             Extents::Many(map) => {
                 let old = map.iter().filter(|(_, extent)| extent.sequence < sequence);
-                old.for_each(|(place, extent)| usage.subtract(extent.location.segment, place.end - place.start));
+                old.for_each(|(place, extent)| usage.subtract_extent(extent, place.end - place.start));
                 map.retain(|extent| extent.sequence >= sequence);
             }
         }
@@ -90,7 +105,7 @@ impl Extents {
     /// Takes a stretch out of the count of live bytes.
     fn uncount(&self, range: Range<u64>, usage: &mut Usage) {
         for (place, extent) in self.within(range) {
-            usage.subtract(extent.location.segment, place.end - place.start);
+            usage.subtract_extent(&extent, place.end - place.start);
         }
     }
 
@@ -109,6 +124,26 @@ impl Extents {
             Extents::One(..) => Vec::new(),
             Extents::Many(map) => map.overlapping(range.clone()).map(clip).collect(),
         }
+    }
+
+    /// The extents behind `start` of which `wanted` says yes, until they are so many bytes; a short one counts as a block.
+    pub(super) fn some(&self, start: u64, most: u64, mut wanted: impl FnMut(&Extent) -> bool) -> Runs {
+        const BLOCK: u64 = 4096;
+        let mut bytes = 0u64;
+        let mut found = Vec::new();
+        let mut take = |(place, extent): (Range<u64>, &Extent)| {
+            if bytes < most && wanted(extent) {
+                bytes = bytes.saturating_add((place.end - place.start).max(BLOCK));
+                found.push((place, *extent));
+            }
+            bytes < most
+        };
+        match self {
+            Extents::None => {}
+            Extents::One(len, extent) => drop((start < *len).then(|| take((0..*len, extent)))),
+            Extents::Many(map) => drop(map.overlapping(start..u64::MAX).all(take)),
+        }
+        found
     }
 
     /// Bytes that are not holes.

@@ -1,6 +1,8 @@
 //! Ways in for the fuzz targets. No part of the API.
 
-use super::record::{decode_data, decode_hole, decode_node, encode_data, encode_hole, encode_node};
+use super::record::{
+    Share, decode_data, decode_hole, decode_node, decode_share, encode_data, encode_hole, encode_node, encode_share,
+};
 
 /// Reads a record's front as each kind of body. What is read and written again reads the same.
 ///
@@ -13,6 +15,10 @@ pub fn bodies(front: &[u8]) {
             let read = decode_node(&again, sequence, bulk).map(|again| (again.state, again.stage));
             // A stage of this number is none.
             assert!(node.stage == 0 || read == Some((node.state, node.stage)), "{front:?}");
+        }
+        if let Some(Share { stage, offset, len, extent }) = decode_share(front, sequence) {
+            assert_eq!(encode_share(stage, offset, len, &extent), front);
+            assert!(extent.source < sequence && u64::from(extent.skip) + len <= extent.body_len.into());
         }
         if let Some((stage, offset, _)) = decode_data(front, bulk) {
             assert_eq!(encode_data(stage, offset), front);

@@ -5,6 +5,7 @@
 //! transaction has read stays true until it commits; a merge changes where in the log it is. No lock is held while the
 //! medium syncs.
 
+mod append;
 mod attributes;
 mod backup;
 mod directory;
@@ -27,6 +28,7 @@ mod record;
 mod recovery;
 mod repair;
 mod reserve;
+mod share;
 mod snapshots;
 mod statistics;
 mod transaction;
@@ -60,6 +62,7 @@ pub use range_map::{Piece, RangeMap};
 pub use record::{MAX_EXTENT, MAX_NAME};
 pub use recovery::RecoveryReport;
 pub use repair::RepairReport;
+pub use share::{Lender, Loan};
 pub use snapshots::{Snapshot, check_snapshot_name};
 pub use statistics::Statistics;
 pub use transaction::{StagedRun, Transaction};
@@ -120,7 +123,8 @@ pub struct Info {
     pub segments: u64,
     /// Bytes in them.
     pub log_bytes: u64,
-    /// Bytes in them that are live: what a merge would have to copy.
+    /// Bytes in them that are live: what a merge would have to copy. Shared ones count for each value that has them, so
+    /// there may be more than bytes.
     pub live_bytes: u64,
     /// Bytes of memory that the keydir takes, about.
     pub keydir_bytes: u64,
@@ -201,7 +205,8 @@ impl Store {
             Err(crate::log::Error::DamageMet(report)) => (None, *report),
             other => other.map(|(log, report)| (Some(log), report))?,
         };
-        let report = recovery::report(&mut keydir, report, findings);
+        let may_hold = |location, len| log.as_ref().is_none_or(|log: &Log| log.may_hold(location, len));
+        let report = recovery::report(&mut keydir, report, findings, &may_hold);
         let log = match log {
             Some(log) if !options.strict || report.is_clean() => log,
             _ => return Err(Error::Strict(Box::new(Refusal(report)))),

@@ -1,7 +1,8 @@
 //! What the bodies of the store's records say. `docs/FORMAT.md` draws them.
 
 use super::attributes::{Attributes, EntryId, Kind, Time};
-use crate::log::{Decoder, Encoder, MAX_ENTRY, Truncated};
+use super::extents::Extent;
+use crate::log::{Decoder, Encoder, Location, MAX_BODY, MAX_ENTRY, Truncated};
 
 /// The longest name, in bytes.
 pub const MAX_NAME: usize = 255;
@@ -14,6 +15,8 @@ pub(super) const HOLE: u8 = 3;
 pub(super) const TOMBSTONE: u8 = 4;
 /// The entry's value was damaged, and a repair has taken the damage away: what is older than this record is not whole.
 pub(super) const LOSS: u8 = 5;
+/// Bytes of a value that stand in another record, of whatever entry.
+pub(super) const SHARE: u8 = 6;
 
 /// Which of the fields that most entries have not a node record has.
 const FLAG_STAGE: u8 = 1;
@@ -233,4 +236,36 @@ pub(super) fn decode_hole(body: &[u8]) -> Option<(u64, u64, u64)> {
     let mut decoder = Decoder::new(body);
     let (stage, offset, len) = (decoder.u64().ok()?, decoder.u64().ok()?, decoder.u64().ok()?);
     (decoder.rest().is_empty() && offset.checked_add(len).is_some()).then_some((stage, offset, len))
+}
+
+/// What a share record says: a stretch of a value, and where its bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) stage: u64,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    pub(super) extent: Extent,
+}
+
+/// A share record's body, all of it front. What it does not say of the extent is its own sequence number.
+pub(super) fn encode_share(stage: u64, offset: u64, len: u64, extent: &Extent) -> Vec<u8> {
+    let Extent { location, body_len, skip, source, .. } = *extent;
+    let mut out = encode_hole(stage, offset, len);
+    [location.segment, location.offset, body_len, skip].into_iter().for_each(|number| out.put_u32(number));
+    out.put_u64(source);
+    out
+}
+
+/// Reads the body of a share record with this sequence number. `None` if it makes no sense.
+pub(super) fn decode_share(body: &[u8], sequence: u64) -> Option<Share> {
+    let mut decoder = Decoder::new(body);
+    let (stage, offset, len) = (decoder.u64().ok()?, decoder.u64().ok()?, decoder.u64().ok()?);
+    let location = Location { segment: decoder.u32().ok()?, offset: decoder.u32().ok()? };
+    let (body_len, skip, source) = (decoder.u32().ok()?, decoder.u32().ok()?, decoder.u64().ok()?);
+    let extent = Extent { location, body_len, skip, sequence, source };
+    let is_stretch = len > 0 && offset.checked_add(len).is_some();
+    let is_in_body = body_len as usize <= MAX_BODY && u64::from(skip).checked_add(len)? <= body_len.into();
+    let is_older = location.segment > 0 && (1..sequence).contains(&source);
+    let makes_sense = decoder.rest().is_empty() && is_stretch && is_in_body && is_older;
+    makes_sense.then_some(Share { stage, offset, len, extent })
 }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use super::attributes::EntryId;
 use super::extents::Extent;
 use super::keydir::{Keydir, Node, Plain};
-use super::record::{self, NodeRecord};
+use super::record::{self, NodeRecord, Share};
 use crate::log::{Damage, Header, Location, Report, Visit};
 
 /// What the last start found.
@@ -64,6 +64,7 @@ enum Body {
         offset: u64,
         len: u64,
     },
+    Share(Share),
     Tombstone,
     Loss,
 }
@@ -101,6 +102,7 @@ fn decode(header: &Header, front: &[u8]) -> Option<Body> {
             let (stage, offset, len) = record::decode_hole(front)?;
             Body::Hole { stage, offset, len }
         }
+        record::SHARE => Body::Share(record::decode_share(front, header.sequence)?),
         record::TOMBSTONE => Body::Tombstone,
         record::LOSS => Body::Loss,
         _ => return None,
@@ -166,10 +168,11 @@ impl Applier {
                 return Some(stage);
             }
             Body::Data { stage, offset, len } => {
-                let extent = Extent { location, body_len, skip: 0, sequence };
+                let extent = Extent::own(location, body_len, 0, sequence);
                 self.keydir.apply_data(entry, stage, offset, len, extent);
             }
             Body::Hole { stage, offset, len } => self.keydir.apply_hole(entry, stage, offset, len),
+            Body::Share(share) => self.keydir.apply_share(entry, location.segment, share),
         }
         Some(0)
     }
@@ -242,10 +245,21 @@ impl Loader {
     }
 }
 
-/// Puts the report together.
-pub(super) fn report(keydir: &mut Keydir, log: Report, findings: Findings) -> RecoveryReport {
+/// Puts the report together. `may_hold` says whether a segment reaches so far that a record with a body of this length may
+/// be there.
+pub(super) fn report(
+    keydir: &mut Keydir,
+    log: Report,
+    findings: Findings,
+    may_hold: &dyn Fn(Location, u32) -> bool,
+) -> RecoveryReport {
     let lost_directories = keydir.finish_recovery();
-    let mut damaged_keys: Vec<String> = findings.damaged.into_iter().map(|id| keydir.path(id)).collect();
+    let is_there = |location, body_len| {
+        may_hold(location, body_len) && !log.damage.iter().any(|damage| damage.touches(location, body_len))
+    };
+    let dangling = keydir.mark_dangling(&is_there);
+    let damaged = findings.damaged.into_iter().chain(dangling);
+    let mut damaged_keys: Vec<String> = damaged.map(|id| keydir.path(id)).collect();
     damaged_keys.sort();
     damaged_keys.dedup();
     RecoveryReport {

@@ -2,8 +2,8 @@
 //!
 //! The files are put in order first (`log::repair`), so that the log can be opened, as far as it is there. Then
 //! everything is read. Whoever stands in a damaged part is marked: a record of its own says that the value is lost, and
-//! survives what is done next. At last what is intact of the damaged segments is copied into fresh ones
-//! (`Log::salvage`). So a key whose value is damaged stays `EIO` until it is set anew, and never becomes shorter or
+//! survives what is done next. What others have borrowed from damaged segments, and can be read, becomes their own. At last
+//! what is intact of these segments is copied into fresh ones (`Log::salvage`). So a key whose value is damaged stays `EIO` until it is set anew, and never becomes shorter or
 //! older because the damage is gone.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::merge::make_own;
 use super::verify::{Touched, makes_sense};
 use super::{EntryId, Error, Options, Progress, Store, io_error};
 use crate::log::{self, Inspection, Location, Quarantine};
@@ -122,7 +123,8 @@ impl Store {
         let store = Store::open_locked(Arc::clone(&medium), options, lock, true)?;
         let damage = store.damage(&inspection, progress);
         store.tell(&damage, &mut report);
-        store.mend(&damage, &mut quarantine)?;
+        let also_lost = store.mend(&damage, &mut quarantine)?;
+        report.lost_keys.extend(also_lost.iter().map(|id| store.path(*id)));
         if !report.steps.is_empty() {
             quarantine.report(&report.to_string()).map_err(|source| io_error("writing the report", source))?;
             report.quarantine = quarantine.path().map(str::to_owned);
@@ -185,8 +187,8 @@ impl Store {
         steps.extend(hints.iter().map(|hint| format!("move {hint} to the quarantine: {why}")));
     }
 
-    /// Mends what is damaged.
-    fn mend(&self, damage: &Damage, quarantine: &mut Quarantine<'_>) -> Result<(), Error> {
+    /// Mends what is damaged. Returns the entries whose values turned out to be lost too.
+    fn mend(&self, damage: &Damage, quarantine: &mut Quarantine<'_>) -> Result<Vec<EntryId>, Error> {
         let quarantined = |source| io_error("filling the quarantine", source);
         let found = damage.directories.iter().filter_map(|name| Some(self.stat(name).ok()??.id));
         let states: Vec<EntryId> = damage.states.iter().chain(&damage.values).copied().chain(found).collect();
@@ -194,6 +196,14 @@ impl Store {
             self.write_states(chunk)?;
         }
         for chunk in damage.values.chunks(CHUNK) {
+            self.begin()?.mark_lost(chunk)?;
+        }
+        // The records of a damaged segment will be in other places, and nobody finds them there for those who borrowed them.
+        let segments: Vec<u32> = damage.segments.keys().copied().collect();
+        let unreadable = make_own(&self.log, &self.keydir, &segments, &mut |_| Ok(()))?;
+        let mut also_lost: Vec<EntryId> = unreadable.into_iter().map(|unreadable| unreadable.entry).collect();
+        also_lost.retain(|entry| !damage.values.contains(entry));
+        for chunk in also_lost.chunks(CHUNK) {
             self.begin()?.mark_lost(chunk)?;
         }
         self.sync()?;
@@ -211,7 +221,7 @@ impl Store {
         if !damage.segments.is_empty() || !damage.hints.is_empty() {
             self.write_hints()?;
         }
-        Ok(())
+        Ok(also_lost)
     }
 
     /// Writes the states of entries once more: what holds them may go.

@@ -4,20 +4,20 @@
 //! is written as one record with its whole state, the records are appended as one, and only then applied to the
 //! keydir. A transaction that fails or is dropped has changed nothing.
 
-use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 
+use super::append::{Record, append};
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
 use super::directory::Directory;
 use super::error::Error;
 use super::extents::Extent;
 use super::keydir::Staged;
 use super::namespace::check_reserved;
-use super::record::{self, Link, MAX_EXTENT, NodeRecord, NodeState};
+use super::record::{Link, MAX_EXTENT, NodeState};
 use super::{Store, Update};
-use crate::log::{Appender, Draft, MAX_ENTRY};
+use crate::log::{Appender, MAX_ENTRY};
 
 /// What a transaction makes of one entry.
 #[derive(Debug)]
@@ -32,19 +32,10 @@ pub(super) struct Change {
     update: Option<Update>,
 }
 
-/// One record to be appended, and what it does to the keydir.
-enum Record<'b> {
-    Data { entry: EntryId, offset: u64, bytes: Cow<'b, [u8]> },
-    Hole { entry: EntryId, offset: u64, len: u64 },
-    Node { entry: EntryId, state: NodeState, stage: u64, inline: Option<Vec<u8>> },
-    Tombstone { entry: EntryId },
-    Loss { entry: EntryId },
-}
-
 /// Changes to several entries, all or none.
 pub struct Transaction<'a> {
     pub(super) store: &'a Store,
-    appender: Appender<'a>,
+    pub(super) appender: Appender<'a>,
     pub(super) now: Time,
     changes: HashMap<EntryId, Change>,
     order: Vec<EntryId>,
@@ -232,6 +223,7 @@ impl<'a> Transaction<'a> {
         let fresh = self.appender.next_sequence();
         for Staged { offset, len, extent, .. } in staged {
             let record = match extent {
+                Some(extent) if extent.is_borrowed() => Record::Share { entry, offset, len, extent },
                 Some(extent) => Record::Data {
                     entry,
                     offset,
@@ -364,51 +356,12 @@ impl<'a> Transaction<'a> {
             stages.push(stage);
         }
         stages.reverse();
-        self.append_records(records, &stages)
+        append(&mut self.appender, &self.store.keydir, records, &stages)
     }
 
-    fn append(&mut self, records: Vec<Record<'_>>, stage: u64) -> Result<u64, Error> {
+    pub(super) fn append(&mut self, records: Vec<Record<'_>>, stage: u64) -> Result<u64, Error> {
         let stages = vec![stage; records.len()];
-        self.append_records(records, &stages)
-    }
-
-    fn append_records(&mut self, records: Vec<Record<'_>>, stages: &[u64]) -> Result<u64, Error> {
-        let first = self.appender.next_sequence();
-        if records.is_empty() {
-            return Ok(first - 1);
-        }
-        let fronts: Vec<Vec<u8>> = (first..)
-            .zip(records.iter().zip(stages))
-            .map(|(sequence, (record, stage))| record.front(sequence, *stage))
-            .collect();
-        let drafts: Vec<Draft<'_>> = records
-            .iter()
-            .zip(&fronts)
-            .map(|(record, front)| Draft { kind: record.kind(), entry: record.entry(), front, bulk: record.bulk() })
-            .collect();
-        let locations = self.appender.append(&drafts)?;
-        let lengths: Vec<u32> = drafts.iter().map(|draft| (draft.front.len() + draft.bulk.len()) as u32).collect();
-        let mut keydir = self.store.keydir.write();
-        let sequences = first..;
-        let places = sequences.zip(locations).zip(lengths);
-        for ((record, ((sequence, location), body_len)), (stage, front)) in
-            records.into_iter().zip(places).zip(stages.iter().zip(&fronts))
-        {
-            let extent = Extent { location, body_len, skip: 0, sequence };
-            match record {
-                Record::Data { entry, offset, bytes } => {
-                    keydir.apply_data(entry, *stage, offset, bytes.len() as u64, extent);
-                }
-                Record::Hole { entry, offset, len } => keydir.apply_hole(entry, *stage, offset, len),
-                Record::Node { entry, state, stage, inline } => {
-                    let inline = inline.map(|bytes| (front.len() as u32, bytes.len() as u32));
-                    keydir.apply_node(entry, sequence, location, body_len, NodeRecord { state, stage, inline });
-                }
-                Record::Tombstone { entry } => keydir.apply_tombstone(entry),
-                Record::Loss { entry } => keydir.apply_loss(entry, sequence),
-            }
-        }
-        Ok(self.appender.next_sequence() - 1)
+        append(&mut self.appender, &self.store.keydir, records, &stages)
     }
 }
 
@@ -450,51 +403,5 @@ pub(super) fn new_state(attributes: Attributes, target: &[u8]) -> NodeState {
         target: target.into(),
         expires: None,
         value_start: 0,
-    }
-}
-
-impl Record<'_> {
-    fn kind(&self) -> u8 {
-        match self {
-            Record::Data { .. } => record::DATA,
-            Record::Hole { .. } => record::HOLE,
-            Record::Node { .. } => record::NODE,
-            Record::Tombstone { .. } => record::TOMBSTONE,
-            Record::Loss { .. } => record::LOSS,
-        }
-    }
-
-    fn entry(&self) -> EntryId {
-        match self {
-            Record::Data { entry, .. }
-            | Record::Hole { entry, .. }
-            | Record::Node { entry, .. }
-            | Record::Tombstone { entry }
-            | Record::Loss { entry } => *entry,
-        }
-    }
-
-    /// The body up to the bytes of a value.
-    fn front(&self, sequence: u64, stage: u64) -> Vec<u8> {
-        match self {
-            Record::Data { offset, .. } => record::encode_data(stage, *offset).to_vec(),
-            Record::Hole { offset, len, .. } => record::encode_hole(stage, *offset, *len),
-            Record::Node { state, stage, .. } => record::encode_node(state, sequence, *stage),
-            Record::Tombstone { .. } | Record::Loss { .. } => Vec::new(),
-        }
-    }
-
-    /// The bytes of a value that end the body.
-    fn bulk(&self) -> &[u8] {
-        match self {
-            Record::Data { bytes, .. } => bytes,
-            Record::Node { inline: Some(bytes), .. } => bytes,
-            _ => &[],
-        }
-    }
-
-    /// About how many bytes of log it takes.
-    fn size(&self) -> u64 {
-        256 + self.bulk().len() as u64
     }
 }

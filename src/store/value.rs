@@ -100,7 +100,7 @@ impl Store {
     }
 
     fn read_into(&self, id: EntryId, extent: &Extent, out: &mut [u8]) -> Result<(), Error> {
-        let body = self.log.read(extent.location, extent.body_len, extent.sequence).map_err(|error| match error {
+        let body = self.log.read(extent.location, extent.body_len, extent.source).map_err(|error| match error {
             crate::log::Error::Moved => Error::Log(error),
             error => self.damaged(id, error),
         })?;

@@ -174,6 +174,7 @@ pub(super) fn makes_sense(header: &Header, front: &[u8]) -> bool {
         record::NODE => record::decode_node(front, header.sequence, header.bulk_len()).is_some(),
         record::DATA => record::decode_data(front, header.bulk_len()).is_some(),
         record::HOLE => record::decode_hole(front).is_some(),
+        record::SHARE => record::decode_share(front, header.sequence).is_some(),
         record::TOMBSTONE | record::LOSS => true,
         _ => false,
     }

@@ -11,6 +11,7 @@
 mod blocks;
 mod due;
 mod entries;
+mod lending;
 mod node;
 mod packed;
 mod pins;
@@ -24,12 +25,13 @@ use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 use super::directory::{self, Directory, first_place};
 use super::extents::{Extent, Runs};
 use super::range_map::Piece;
-use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState};
+use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState, Share};
 use super::usage::Usage;
 use crate::log::{HEADER_LEN, Location};
 use due::Due;
 pub(in crate::store) use entries::Entries;
 use entries::Entry;
+use lending::Lending;
 pub(in crate::store) use node::{Meta, Node};
 use pins::Pins;
 pub(in crate::store) use plain::Plain;
@@ -42,6 +44,8 @@ pub(in crate::store) struct Staged {
     pub(in crate::store) len: u64,
     /// Where the bytes are; `None` for a hole.
     pub(in crate::store) extent: Option<Extent>,
+    /// The segment of the record that says so; 0 for a hole.
+    segment: u32,
 }
 
 /// Every entry.
@@ -54,6 +58,7 @@ pub(in crate::store) struct Keydir {
     /// Stages with holes that will never be published.
     dead_stages: HashSet<u64>,
     pub(in crate::store) usage: Usage,
+    lending: Lending,
     pub(in crate::store) due: Due,
     /// Greater than every id in use.
     pub(in crate::store) next_id: EntryId,
@@ -78,6 +83,7 @@ impl Keydir {
             stages: HashMap::new(),
             dead_stages: HashSet::new(),
             usage: Usage::default(),
+            lending: Lending::default(),
             due: Due::new(),
             next_id: ROOT + 1,
             provisional: 0,
@@ -129,7 +135,7 @@ impl Keydir {
     /// Bytes of memory that the entries take, about.
     pub(in crate::store) fn memory(&self) -> usize {
         let staged: usize = self.stages.values().map(|stage| stage.capacity() * size_of::<Staged>()).sum();
-        self.entries.memory() + self.pins.memory() + self.due.memory() + staged
+        self.entries.memory() + self.pins.memory() + self.due.memory() + self.lending.memory() + staged
     }
 
     pub(in crate::store) fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
@@ -194,10 +200,11 @@ impl Keydir {
         !self.stages.contains_key(&stage) && !self.dead_stages.contains(&stage)
     }
 
-    /// The segments that hold bytes which are not published yet. They may be read by those who wrote them, and stay.
+    /// The segments that hold bytes which are not published yet, or lend them, or say so. They may be read by those who
+    /// wrote them, and stay.
     pub(in crate::store) fn staged_segments(&self) -> HashSet<u32> {
         let staged = self.stages.values().flatten();
-        staged.filter_map(|staged| Some(staged.extent?.location.segment)).collect()
+        staged.filter_map(|staged| Some([staged.extent?.location.segment, staged.segment])).flatten().collect()
     }
 
     /// Holds on to an entry, if it is there.
@@ -268,6 +275,8 @@ impl Keydir {
             nameless.insert(id);
         }
         let staged = self.stages.remove(&record.stage).unwrap_or_default();
+        let extents = staged.iter().filter(|staged| staged.entry == id).filter_map(|staged| staged.extent.as_ref());
+        extents.for_each(|extent| self.lending.note(id, extent));
         let bulk_len = record.inline.map_or(0, |(_, len)| len);
         let meta = Meta { location: at, sequence, len: HEADER_LEN as u64 + u64::from(body_len - bulk_len) };
         if !self.contains(id) {
@@ -324,11 +333,18 @@ impl Keydir {
         mut extent: Extent,
     ) {
         extent.skip = DATA_PREFIX as u32;
+        self.apply_share(entry, extent.location.segment, Share { stage, offset, len, extent });
+    }
+
+    /// Applies a share record that stands in this segment, as a data record.
+    pub(in crate::store) fn apply_share(&mut self, entry: EntryId, segment: u32, share: Share) {
+        let Share { stage, offset, len, extent } = share;
         self.next_id = self.next_id.max(entry + 1);
         if stage != 0 {
-            self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: Some(extent) });
+            self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: Some(extent), segment });
             return;
         }
+        self.lending.note(entry, &extent);
         if !self.contains(entry) {
             self.entries.insert(entry, Node::new(unknown_state(Kind::File, 0o600)));
             self.nameless.as_mut().map(|nameless| nameless.insert(entry));
@@ -344,7 +360,7 @@ impl Keydir {
     /// Applies a hole record, as a data record.
     pub(in crate::store) fn apply_hole(&mut self, entry: EntryId, stage: u64, offset: u64, len: u64) {
         if stage != 0 {
-            self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: None });
+            self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: None, segment: 0 });
             return;
         }
         let Keydir { entries, usage, .. } = self;

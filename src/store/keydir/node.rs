@@ -73,7 +73,7 @@ impl Node {
         }
         let Meta { location, sequence, len } = meta;
         if let Some((skip, len)) = inline {
-            self.extents.insert(0..u64::from(len), Extent { location, body_len, skip, sequence }, usage);
+            self.extents.insert(0..u64::from(len), Extent::own(location, body_len, skip, sequence), usage);
         }
         if let Some(old) = self.meta.replace(meta) {
             usage.subtract(old.location.segment, old.len);
@@ -89,7 +89,7 @@ impl Node {
     pub(super) fn memory(&self) -> usize {
         /// What a child takes in the tree of a directory, and a piece in that of a value.
         const CHILD: usize = 29;
-        const PIECE: usize = 60;
+        const PIECE: usize = 72;
         let children = self.directory.as_ref().map_or(0, |directory| size_of::<Directory>() + directory.len() * CHILD);
         let pieces = match &self.extents {
             Extents::Many(map) => map.len() * PIECE,

@@ -23,7 +23,7 @@ struct Head {
 }
 
 /// Packs an entry into `out`. False if it is not of the kind that can be: it is a directory, has bytes in several
-/// records, or is in no record yet.
+/// records or in one that was lent, or is in no record yet.
 pub(super) fn pack(id: EntryId, node: &Node, out: &mut Vec<u8>) -> bool {
     out.clear();
     let Some(Meta { location, sequence, len }) = node.meta else { return false };
@@ -37,6 +37,7 @@ pub(super) fn pack(id: EntryId, node: &Node, out: &mut Vec<u8>) -> bool {
     out.put_varint(sequence.wrapping_sub(node.value_sequence));
     match &node.extents {
         Extents::None => out.put_u8(NOWHERE),
+        Extents::One(_, extent) if extent.is_borrowed() => return false,
         Extents::One(value_len, extent) => {
             let behind = extent.location == location && extent.sequence == sequence;
             let behind = behind && u64::from(extent.skip) + HEADER_LEN as u64 == len;
@@ -106,7 +107,7 @@ fn head(decoder: &mut Decoder<'_>) -> Result<(Head, Front), Truncated> {
     let value = value.map(|(less, rest, location, skip, sequence)| {
         let len = front.size.wrapping_sub(less);
         let body_len = skip.wrapping_add(len).wrapping_add(rest) as u32;
-        (len, Extent { location, body_len, skip: skip as u32, sequence })
+        (len, Extent::own(location, body_len, skip as u32, sequence))
     });
     Ok((Head { id, meta, value_sequence, value }, front))
 }

@@ -8,7 +8,7 @@ use crate::log::{HEADER_LEN, Header, Location, MergeWriter, SealedSegment};
 use crate::store::extents::Extent;
 use crate::store::keydir::Keydir;
 use crate::store::range_map::Piece;
-use crate::store::record::{self, DATA_PREFIX, NodeRecord};
+use crate::store::record::{self, DATA_PREFIX, NodeRecord, Share};
 use crate::store::{EntryId, Error};
 
 use super::{Merger, Residue};
@@ -51,6 +51,7 @@ impl<'a> Copier<'a> {
             record::NODE => self.node(header, from, body),
             record::DATA => self.data(header, from, body),
             record::HOLE => self.hole(header, body),
+            record::SHARE => self.share(header, body),
             record::TOMBSTONE if self.oldest => Ok(()),
             record::LOSS if self.is_over(header) => Ok(()),
             _ => self.hold(header, body),
@@ -78,7 +79,7 @@ impl<'a> Copier<'a> {
             let named = id == super::super::ROOT || !node.state.links.is_empty();
             let is_meta = named && node.meta.is_some_and(|meta| meta.sequence == sequence);
             let current = named && node.state.value_start <= sequence;
-            Some((is_meta, current, live_parts(keydir, id, value.clone(), from, sequence)))
+            Some((is_meta, current, live_parts(keydir, id, value.clone(), Some(from), sequence)))
         });
         if publishes && current {
             if !is_meta {
@@ -99,7 +100,7 @@ impl<'a> Copier<'a> {
             self.moves.push(Move::Meta { id, sequence, to, len });
             if whole {
                 let body_len = (front.len() + bytes.len()) as u32;
-                let extent = Extent { location: to, body_len, skip: front.len() as u32, sequence };
+                let extent = Extent::own(to, body_len, front.len() as u32, sequence);
                 self.moves.push(Move::Extent { id, range: value, from, to: extent });
                 return Ok(());
             }
@@ -112,7 +113,8 @@ impl<'a> Copier<'a> {
             return self.hold(header, body);
         };
         let (id, sequence) = (header.entry, header.sequence);
-        let live = self.looked_up(|keydir| Some(live_parts(keydir, id, offset..offset + len, from, sequence)));
+        let range = offset..offset + len;
+        let live = self.looked_up(|keydir| Some(live_parts(keydir, id, range, Some(from), sequence)));
         self.pieces(header, self.kept(stage), from, body, live)
     }
 
@@ -129,6 +131,25 @@ impl<'a> Copier<'a> {
             true => self.hold(header, [&record::encode_hole(self.kept(stage), offset, len), &[]]),
             false => Ok(()),
         }
+    }
+
+    /// Copies a share record as far as its stretch is still part of the value. Nobody points to it. Of what is borrowed from
+    /// the run itself nothing is left.
+    fn share(&mut self, header: &Header, body: Body<'_>) -> Result<(), Error> {
+        let (id, sequence) = (header.entry, header.sequence);
+        let Some(Share { stage, offset, len, .. }) = record::decode_share(body[0], sequence) else {
+            return self.hold(header, body);
+        };
+        let live = self.looked_up(|keydir| {
+            let named = keydir.get(id).is_some_and(|node| !node.state.links.is_empty());
+            named.then(|| live_parts(keydir, id, offset..offset + len, None, sequence))
+        });
+        for (range, extent) in live {
+            let len = range.end - range.start;
+            let share = record::encode_share(self.kept(stage), range.start, len, &extent);
+            self.append(record::SHARE, header, [&share, &[]], 0)?;
+        }
+        Ok(())
     }
 
     /// The stage of a copy: none, unless a part of the stage may lie before the run. The parts of a stage are published
@@ -153,7 +174,7 @@ impl<'a> Copier<'a> {
             let data = record::encode_data(stage, range.start);
             let location = self.append(record::DATA, header, [&data, bytes], bytes.len() as u64)?;
             let body_len = (DATA_PREFIX + len) as u32;
-            let to = Extent { location, body_len, skip: DATA_PREFIX as u32, sequence: header.sequence };
+            let to = Extent::own(location, body_len, DATA_PREFIX as u32, header.sequence);
             self.moves.push(Move::Extent { id: header.entry, range, from, to });
         }
         Ok(())
@@ -207,18 +228,19 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// The parts of a value within `range` that are in the record at `from`, joined where they follow one another.
+/// The parts of a value within `range` that the record with this sequence number brought, those that are in the record at
+/// `from` if it is given, joined where they follow one another.
 fn live_parts(
     keydir: &Keydir,
     id: EntryId,
     range: Range<u64>,
-    from: Location,
+    from: Option<Location>,
     sequence: u64,
 ) -> Vec<(Range<u64>, Extent)> {
     let Some(node) = keydir.get(id) else { return Vec::new() };
     let mut parts: Vec<(Range<u64>, Extent)> = Vec::new();
     for (place, extent) in node.extents.of_record(range, sequence) {
-        if extent.location != from {
+        if from.is_some_and(|from| extent.location != from) {
             continue;
         }
         if let Some((last, before)) = parts.last_mut() {

@@ -13,11 +13,16 @@
 //!   value are copied.
 //! * A tombstone or a hole may go when nothing older than it can be left: when the merge takes the oldest segments.
 //! * Segments with bytes that are staged and not published are left alone: those who staged them know where they are.
+//!   So are those from which staged bytes are borrowed, and those with the records that say so.
+//! * A record moves for the entry that it is of. What others have borrowed becomes their own before, at the end of the log;
+//!   meanwhile nothing more is borrowed from the run.
 //! * A segment with a damaged record is never merged: what is behind the damage may yet be wanted.
-//! * No lock but that which keeps merges apart is held while bytes are copied, synced or waited for.
+//! * No lock but that which keeps merges apart is held while bytes are copied, synced or waited for. (What becomes a
+//!   borrower's own is a transaction like any other, and holds the log's writer.)
 
 mod background;
 mod copy;
+mod own;
 mod plan;
 mod policy;
 mod throttle;
@@ -35,10 +40,12 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::group_commit::GroupCommit;
 use super::keydir::Keydir;
+use super::usage::Live;
 use super::{Error, Options, Store, io_error};
 use crate::log::{Error as LogError, Log, SealedSegment};
 pub(super) use background::Background;
 use copy::Copier;
+pub(super) use own::make_own;
 use plan::{Candidate, Limits};
 pub use policy::{DeadSpace, MergePolicy, MergeWindow};
 use throttle::Throttle;
@@ -260,7 +267,10 @@ impl Merger {
             });
             if let Some(first) = taken.first().filter(|_| copied > 0) {
                 let segment = SealedSegment { id: 0, end: copied, ..first.segment };
-                candidates.insert(run.start, Candidate { segment, live: copied, held: 0, stuck: 0, allowed: true });
+                candidates.insert(
+                    run.start,
+                    Candidate { segment, live: copied, borrowed: 0, held: 0, stuck: 0, allowed: true },
+                );
             }
         }
         planned
@@ -274,9 +284,10 @@ impl Merger {
         let (residues, damaged, futile) = (self.residues.lock(), self.damaged.lock(), self.futile.lock());
         let candidate = |segment: SealedSegment| {
             let Residue { held, stuck } = residues.get(&segment.id).copied().unwrap_or_default();
+            let Live { bytes: live, borrowed } = keydir.usage.live(segment.id);
             let allowed = !staged.contains(&segment.id) && !damaged.contains(&segment.id);
             let allowed = allowed && !futile.contains(&segment.id);
-            Candidate { segment, live: keydir.usage.live(segment.id), held, stuck, allowed }
+            Candidate { segment, live, borrowed, held, stuck, allowed }
         };
         segments.into_iter().map(candidate).collect()
     }
@@ -285,8 +296,40 @@ impl Merger {
         let oldest = run.start == 0;
         let run: Vec<SealedSegment> =
             candidates.get(run).unwrap_or_default().iter().map(|candidate| candidate.segment).collect();
-        let mut copier = Copier::new(self, &run, oldest);
-        for segment in &run {
+        let inputs: Vec<u32> = run.iter().map(|segment| segment.id).collect();
+        let closed = {
+            // Whoever is about to stage a share has looked already.
+            let _writer = self.log.begin();
+            self.keydir.write().close_segments(&inputs)
+        };
+        if !closed {
+            // Staged since the run was chosen.
+            return Ok(());
+        }
+        let merged = self.merge_closed(&run, &inputs, oldest, throttle);
+        self.keydir.write().reopen_segments(&inputs);
+        merged
+    }
+
+    /// Merges segments from which nothing more is borrowed.
+    fn merge_closed(
+        &self,
+        run: &[SealedSegment],
+        inputs: &[u32],
+        oldest: bool,
+        throttle: &mut Throttle,
+    ) -> Result<(), Error> {
+        let mut owned = 0;
+        let unreadable = make_own(&self.log, &self.keydir, inputs, &mut |bytes| {
+            owned += bytes;
+            self.rest(bytes, throttle)
+        })?;
+        if !unreadable.is_empty() {
+            self.damaged.lock().extend(unreadable.iter().map(|unreadable| unreadable.segment));
+            return Ok(());
+        }
+        let mut copier = Copier::new(self, run, oldest);
+        for segment in run {
             match self.copy(segment, &mut copier, throttle) {
                 Ok(true) => {}
                 Ok(false) => {
@@ -305,18 +348,17 @@ impl Merger {
             copier.give_up();
             return Err(error);
         }
-        let outputs = copier.install(&run)?;
-        let inputs: Vec<u32> = run.iter().map(|segment| segment.id).collect();
-        self.log.drop_segments(&inputs);
+        let outputs = copier.install(run)?;
+        self.log.drop_segments(inputs);
         let mut keydir = self.keydir.write();
-        inputs.iter().for_each(|id| keydir.usage.forget(*id));
+        inputs.iter().for_each(|id| keydir.forget_segment(*id));
         drop(keydir);
         let mut residues = self.residues.lock();
         residues.retain(|id, _| !inputs.contains(id));
         residues.extend(outputs.iter().map(|(output, residue)| (output.id, *residue)));
         drop(residues);
         let read: u64 = run.iter().map(|segment| segment.end).sum();
-        let written: u64 = outputs.iter().map(|(output, _)| output.end).sum();
+        let written = outputs.iter().map(|(output, _)| output.end).sum::<u64>() + owned;
         let mut futile = self.futile.lock();
         match outputs.len() >= run.len() && written * 10 > read * 9 {
             // It hardly shrank, whatever was counted on: not again until another merge has shown more.
@@ -332,13 +374,19 @@ impl Merger {
         Ok(())
     }
 
+    /// After so many bytes: waits as long as the rate demands.
+    fn rest(&self, bytes: u64, throttle: &mut Throttle) -> Result<(), Error> {
+        let wait = throttle.spend(bytes, Instant::now());
+        match self.pause(wait.unwrap_or(Duration::ZERO)) {
+            true => Err(Error::Closing),
+            false => Ok(()),
+        }
+    }
+
     /// Copies what is live of a segment. False if it is damaged.
     fn copy(&self, segment: &SealedSegment, copier: &mut Copier<'_>, throttle: &mut Throttle) -> Result<bool, Error> {
         let damage = self.log.visit_sealed(segment, &mut |header, from, body| {
-            let wait = throttle.spend(header.record_len(), Instant::now());
-            if self.pause(wait.unwrap_or(Duration::ZERO)) {
-                return Err(Error::Closing);
-            }
+            self.rest(header.record_len(), throttle)?;
             copier.record(header, from, body)
         })?;
         if let Some(damage) = damage {

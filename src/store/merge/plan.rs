@@ -28,8 +28,10 @@ const LONGEST: u64 = 256 << 20;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     pub(super) segment: SealedSegment,
-    /// Bytes that are live.
+    /// Bytes that are live, counted for each value that has them.
     pub(super) live: u64,
+    /// Those of them that are borrowed.
+    pub(super) borrowed: u64,
     /// Bytes that nobody reads, and that stay as long as something older may be left: tombstones, holes.
     pub(super) held: u64,
     /// Bytes that nobody reads, and that a merge has found to stay anyway.
@@ -42,12 +44,20 @@ impl Candidate {
     /// Bytes that a merge would copy; `oldest` if nothing older is left beside it.
     pub(super) fn cost(&self, oldest: bool) -> u64 {
         let held = if oldest { 0 } else { self.held };
-        (self.live + held + self.stuck).min(self.segment.end)
+        let cost = self.live + held + self.stuck;
+        // Of what is borrowed each borrower gets a copy, however much that is.
+        if self.borrowed > 0 { cost } else { cost.min(self.segment.end) }
     }
 
     /// Bytes that would come back.
     fn dead(&self, oldest: bool) -> u64 {
-        self.segment.end - self.cost(oldest)
+        self.segment.end.saturating_sub(self.cost(oldest))
+    }
+
+    /// Whether it is worth a merge for being small alone. Not if something is borrowed from it: copies for each borrower take
+    /// more than a file.
+    fn is_small(&self, limits: &Limits) -> bool {
+        self.segment.end < limits.small && self.borrowed == 0
     }
 
     fn fraction(&self, oldest: bool) -> f64 {
@@ -130,7 +140,7 @@ fn worst(candidates: &[Candidate], limits: &Limits) -> Option<Range<usize>> {
             let index = index?;
             let candidate = candidates.get(index)?;
             let (dead, end) = (candidate.dead(index == 0), candidate.segment.end);
-            let wanted = limits.threshold.reached(dead, end) || end < limits.small;
+            let wanted = limits.threshold.reached(dead, end) || candidate.is_small(limits);
             let fits = cost + candidate.cost(index == 0) <= most;
             (candidate.allowed && wanted && fits).then_some((index, candidate))
         };
@@ -154,7 +164,7 @@ fn crumbs(candidates: &[Candidate], limits: &Limits) -> Option<Range<usize>> {
     let most = limits.most(candidates);
     for (index, candidate) in candidates.iter().enumerate() {
         let own = candidate.cost(false);
-        if !candidate.allowed || candidate.segment.end >= limits.small {
+        if !candidate.allowed || !candidate.is_small(limits) {
             (run, cost) = (index + 1..index + 1, 0);
             continue;
         }
@@ -183,7 +193,7 @@ fn tombstones(candidates: &[Candidate], limits: &Limits) -> Option<Range<usize>>
         if !candidate.allowed || cost > limits.room {
             break;
         }
-        let dead = total - cost;
+        let dead = total.saturating_sub(cost);
         let fraction = dead as f64 / total.max(1) as f64;
         if held > 0 && fraction >= trigger && best.is_none_or(|(best, _)| fraction > best) {
             best = Some((fraction, index + 1));

@@ -1,0 +1,124 @@
+//! Appending records to the log and applying them: the one way to change the store.
+
+use std::borrow::Cow;
+
+use parking_lot::RwLock;
+
+use super::attributes::EntryId;
+use super::error::Error;
+use super::extents::Extent;
+use super::keydir::Keydir;
+use super::record::{self, NodeRecord, NodeState, Share};
+use crate::log::{Appender, Draft};
+
+/// One record to be appended, and what it does to the keydir.
+pub(super) enum Record<'b> {
+    Data { entry: EntryId, offset: u64, bytes: Cow<'b, [u8]> },
+    Hole { entry: EntryId, offset: u64, len: u64 },
+    Share { entry: EntryId, offset: u64, len: u64, extent: Extent },
+    Node { entry: EntryId, state: NodeState, stage: u64, inline: Option<Vec<u8>> },
+    Tombstone { entry: EntryId },
+    Loss { entry: EntryId },
+}
+
+impl Record<'_> {
+    fn kind(&self) -> u8 {
+        match self {
+            Record::Data { .. } => record::DATA,
+            Record::Hole { .. } => record::HOLE,
+            Record::Node { .. } => record::NODE,
+            Record::Tombstone { .. } => record::TOMBSTONE,
+            Record::Loss { .. } => record::LOSS,
+            Record::Share { .. } => record::SHARE,
+        }
+    }
+
+    fn entry(&self) -> EntryId {
+        match self {
+            Record::Data { entry, .. }
+            | Record::Hole { entry, .. }
+            | Record::Share { entry, .. }
+            | Record::Node { entry, .. }
+            | Record::Tombstone { entry }
+            | Record::Loss { entry } => *entry,
+        }
+    }
+
+    /// The body up to the bytes of a value.
+    fn front(&self, sequence: u64, stage: u64) -> Vec<u8> {
+        match self {
+            Record::Data { offset, .. } => record::encode_data(stage, *offset).to_vec(),
+            Record::Hole { offset, len, .. } => record::encode_hole(stage, *offset, *len),
+            Record::Share { offset, len, extent, .. } => record::encode_share(stage, *offset, *len, extent),
+            Record::Node { state, stage, .. } => record::encode_node(state, sequence, *stage),
+            Record::Tombstone { .. } | Record::Loss { .. } => Vec::new(),
+        }
+    }
+
+    /// The bytes of a value that end the body.
+    fn bulk(&self) -> &[u8] {
+        match self {
+            Record::Data { bytes, .. } => bytes,
+            Record::Node { inline: Some(bytes), .. } => bytes,
+            _ => &[],
+        }
+    }
+
+    /// About how many bytes of log it takes.
+    pub(super) fn size(&self) -> u64 {
+        256 + self.bulk().len() as u64
+    }
+}
+
+/// Appends records, each of the stage given for it, as one transaction, and applies them. Returns the sequence number of
+/// the last.
+///
+/// # Errors
+/// Those of the log; then nothing has changed.
+pub(super) fn append(
+    appender: &mut Appender<'_>,
+    keydir: &RwLock<Keydir>,
+    records: Vec<Record<'_>>,
+    stages: &[u64],
+) -> Result<u64, Error> {
+    let first = appender.next_sequence();
+    if records.is_empty() {
+        return Ok(first - 1);
+    }
+    let fronts: Vec<Vec<u8>> = (first..)
+        .zip(records.iter().zip(stages))
+        .map(|(sequence, (record, stage))| record.front(sequence, *stage))
+        .collect();
+    let drafts: Vec<Draft<'_>> = records
+        .iter()
+        .zip(&fronts)
+        .map(|(record, front)| Draft { kind: record.kind(), entry: record.entry(), front, bulk: record.bulk() })
+        .collect();
+    let locations = appender.append(&drafts)?;
+    let lengths: Vec<u32> = drafts.iter().map(|draft| (draft.front.len() + draft.bulk.len()) as u32).collect();
+    let mut keydir = keydir.write();
+    let sequences = first..;
+    let places = sequences.zip(locations).zip(lengths);
+    for ((record, ((sequence, location), body_len)), (stage, front)) in
+        records.into_iter().zip(places).zip(stages.iter().zip(&fronts))
+    {
+        let extent = Extent::own(location, body_len, 0, sequence);
+        match record {
+            Record::Data { entry, offset, bytes } => {
+                keydir.apply_data(entry, *stage, offset, bytes.len() as u64, extent);
+            }
+            Record::Hole { entry, offset, len } => keydir.apply_hole(entry, *stage, offset, len),
+            Record::Share { entry, offset, len, extent } => {
+                let share = Share { stage: *stage, offset, len, extent: Extent { sequence, ..extent } };
+                keydir.apply_share(entry, location.segment, share);
+            }
+            Record::Node { entry, state, stage, inline } => {
+                let inline = inline.map(|bytes| (front.len() as u32, bytes.len() as u32));
+                keydir.apply_node(entry, sequence, location, body_len, NodeRecord { state, stage, inline });
+            }
+            Record::Tombstone { entry } => keydir.apply_tombstone(entry),
+            Record::Loss { entry } => keydir.apply_loss(entry, sequence),
+        }
+    }
+    Ok(appender.next_sequence() - 1)
+}
