@@ -1,9 +1,10 @@
 //! What all fuzz targets share: the measure of what a run allocates, and the store that seeds are taken from.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use caskfs::medium::{Medium, SimDisk};
-use caskfs::store::{Batch, Options, Store};
+use caskfs::store::{Batch, Lender, Loan, Options, Store, Update};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -42,11 +43,31 @@ pub fn sample() -> SimDisk {
     store.remove("many/2").expect("a removal");
     store.compact().expect("a merge");
     put("short", b"the last one");
+    share(&store, "long", "shared");
     put("lost", b"an older value, by which its name is known");
     put("lost", &[b'!'; 200]);
     store.close().expect("the end");
     lose(&disk);
     disk
+}
+
+/// Sets a key to the value of another one, which it shares.
+fn share(store: &Store, from: &str, to: &str) {
+    store.put(to, "").expect("a put");
+    let stat = |key: &str| store.stat(key).expect("a key").expect("it is there");
+    let (from, to) = (stat(from), stat(to));
+    let places = store.data_ranges(from.id, 0..from.size).expect("a file");
+    let loan = |place: Range<u64>| Loan {
+        offset: place.start,
+        len: place.end - place.start,
+        from: Lender::Value(from.id, place.start),
+    };
+    let loans: Vec<Loan> = places.into_iter().map(loan).collect();
+    let stage = store.stage_shares(to.id, 0, &loans).expect("room").stage;
+    let mut transaction = store.begin().expect("a transaction");
+    let update = Update { replace: true, stage, size: from.size, ..Update::default() };
+    transaction.set_value(to.id, update).expect("a value");
+    transaction.commit().expect("room");
 }
 
 /// Damages the value of the key `lost`, and repairs the store.

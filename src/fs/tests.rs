@@ -10,6 +10,7 @@ mod frozen;
 mod names;
 mod privileges;
 mod prometheus;
+mod share;
 mod space;
 mod special;
 mod spill;

@@ -16,6 +16,7 @@ mod names;
 mod paths;
 mod range_map;
 mod repair;
+mod share;
 mod snapshots;
 mod staging;
 mod statistics;
@@ -23,7 +24,7 @@ mod verify;
 
 use std::sync::Arc;
 
-use super::{EntryId, Listed, Options, Store, Update};
+use super::{EntryId, Lender, Listed, Loan, Options, StagedRun, Store, Update};
 use crate::medium::SimDisk;
 
 fn options() -> Options {
@@ -60,6 +61,36 @@ fn publish(store: &Store, entry: EntryId, update: Update) {
     let mut transaction = store.begin().unwrap();
     transaction.set_value(entry, update).unwrap();
     store.wait(transaction.commit().unwrap()).unwrap();
+}
+
+/// What shares the whole value of a key with another entry.
+fn loans(store: &Store, from: &str) -> Vec<Loan> {
+    let from = id(store, from);
+    let stretches = store.data_ranges(from, 0..u64::MAX).unwrap();
+    let loan = |place: std::ops::Range<u64>| Loan {
+        offset: place.start,
+        len: place.end - place.start,
+        from: Lender::Value(from, place.start),
+    };
+    stretches.into_iter().map(loan).collect()
+}
+
+/// Stages them all.
+fn borrow(store: &Store, entry: EntryId, loans: &[Loan]) -> StagedRun {
+    let run = store.stage_shares(entry, 0, loans).unwrap();
+    let bytes: u64 = run.extents.iter().map(|(_, len, _)| len).sum();
+    assert_eq!(bytes, loans.iter().map(|loan| loan.len).sum::<u64>());
+    run
+}
+
+/// Sets a key to the value of another one, which it shares.
+fn share(store: &Store, from: &str, to: &str) {
+    if store.stat(to).unwrap().is_none() {
+        store.put(to, "").unwrap();
+    }
+    let (size, entry) = (store.stat(from).unwrap().unwrap().size, id(store, to));
+    let run = borrow(store, entry, &loans(store, from));
+    publish(store, entry, Update { replace: true, stage: run.stage, size, ..Update::default() });
 }
 
 #[test]

@@ -195,8 +195,13 @@ fn offset() -> impl Strategy<Value = u64> {
     ]
 }
 
+/// Where a copy begins: often where there is something behind it.
+fn start() -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(0), 1 => 0..5000u64, 2 => offset()]
+}
+
 fn length() -> impl Strategy<Value = usize> {
-    prop_oneof![8 => 0..9000usize, 2 => 0..100usize, 2 => (0..4usize).prop_map(|n| n * 4096), 1 => 100_000..200_000usize]
+    prop_oneof![8 => 0..9000usize, 2 => 0..100usize, 2 => (0..4usize).prop_map(|n| n * 4096), 1 => 10_000..60_000usize, 1 => 100_000..200_000usize]
 }
 
 fn mode() -> impl Strategy<Value = u16> {
@@ -222,8 +227,12 @@ fn files() -> impl Strategy<Value = Operation> {
             .prop_map(|(target, by_handle, size, root)| Operation::Truncate { target, by_handle, size, root }),
         2 => (0..4u8, fallocate, offset(), length())
             .prop_map(|(slot, mode, offset, len)| Operation::Fallocate { slot, mode, offset, len: len as u64 }),
-        2 => (0..4u8, 0..4u8, offset(), offset(), length()).prop_map(|(from, to, from_offset, to_offset, len)| {
+        4 => (0..4u8, 0..4u8, start(), start(), length()).prop_map(|(from, to, from_offset, to_offset, len)| {
             Operation::Copy { from, to, from_offset, to_offset, len: len as u64 }
+        }),
+        // All of a file, so that there is something to be shared.
+        4 => (0..4u8, 0..4u8).prop_map(|(from, to)| {
+            Operation::Copy { from, to, from_offset: 0, to_offset: 0, len: 1 << 20 }
         }),
     ]
 }
@@ -283,6 +292,7 @@ fn rare() -> impl Strategy<Value = Operation> {
             .prop_map(|(at, below, len, fill)| Operation::Put { at, below, len, fill }),
         1 => taken().prop_map(Operation::Remove),
         3 => (0..12usize, 1..8usize).prop_map(|(first, count)| Operation::Merge { first, count }),
+        6 => (0..40usize).prop_map(|first| Operation::Merge { first, count: 1 }),
         1 => Just(Operation::Compact),
         1 => any::<u8>().prop_map(Operation::Snapshot),
         1 => Just(Operation::LookBack),

@@ -57,6 +57,34 @@ fn overwritten_values_give_their_space_back() {
     assert_eq!(fs::read_dir(sandbox.mountpoint()).unwrap().count(), versions);
 }
 
+/// fs::copy asks the kernel for copy_file_range(2), as cp does.
+#[test]
+fn a_copy_takes_no_room_and_outlives_what_it_is_of() {
+    let sandbox = Sandbox::mounted_with(&["--segment-size", "1M"]);
+    let bytes = value(1, 1, 20 * MIB);
+    fs::write(sandbox.at("source"), &bytes).unwrap();
+    let before = used(&sandbox);
+    assert_eq!(fs::copy(sandbox.at("source"), sandbox.at("copy")).unwrap(), bytes.len() as u64);
+    // Zeros are written ahead in the last segment.
+    assert!(used(&sandbox) < before + 3 * MIB as u64, "{} bytes, and {before} before", used(&sandbox));
+    let mut copy = bytes.clone();
+    let patch = OpenOptions::new().write(true).open(sandbox.at("copy")).unwrap();
+    for place in (0..copy.len()).step_by(MIB) {
+        // Half of each segment is overwritten, and the other is still shared.
+        patch.write_all_at(&value(2, 2, MIB / 2), place as u64).unwrap();
+        copy[place..place + MIB / 2].copy_from_slice(&value(2, 2, MIB / 2));
+    }
+    drop(patch);
+    fs::write(sandbox.at("source"), "new").unwrap();
+    for _ in 0..2 {
+        text(sandbox.caskfs("compact", &[]));
+        assert!(fs::read(sandbox.at("copy")).unwrap() == copy);
+        sandbox.crash();
+        assert!(fs::read(sandbox.at("copy")).unwrap() == copy);
+    }
+    assert!(used(&sandbox) < 30 * MIB as u64, "{} bytes", used(&sandbox));
+}
+
 /// Merges one after the other, readers and writers beside them, and a daemon that dies in the middle.
 #[test]
 fn merges_survive_kill_nine() {

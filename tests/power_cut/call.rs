@@ -26,6 +26,14 @@ pub(crate) enum Call {
         len: usize,
         stamp: u16,
     },
+    /// copy_file_range(2), again and again until nothing comes any more.
+    Copy {
+        from: Slot,
+        to: Slot,
+        from_offset: u64,
+        to_offset: u64,
+        len: u64,
+    },
     /// Reads the whole file and compares it with the model.
     Read {
         slot: Slot,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc;
 
 use caskfs::fs::{
-    AccessTimes, Caller, Filesystem, FilesystemOptions, HandleId, OpenFlags, Sequence, SetAttributes, SetTime,
+    AccessTimes, Caller, CopyEnd, Filesystem, FilesystemOptions, HandleId, OpenFlags, Sequence, SetAttributes, SetTime,
     SyncMode, XattrMode,
 };
 use caskfs::log::StoreId;
@@ -152,6 +152,18 @@ impl Driver {
                 let (id, handle) = self.slot(*slot)?;
                 let bytes = crate::tree::stamped(*stamp, *offset, *len);
                 fs.write(id, handle, *offset, &bytes, false)?;
+                None
+            }
+            Call::Copy { from, to, from_offset, to_offset, len } => {
+                let end = |slot: Slot, offset| {
+                    let (id, handle) = self.slot(slot)?;
+                    Ok::<_, Error>(CopyEnd { id, handle, offset })
+                };
+                let mut copied = 0;
+                while copied < *len {
+                    let (from, to) = (end(*from, from_offset + copied)?, end(*to, to_offset + copied)?);
+                    copied += fs.copy_file_range(&CALLER, from, to, len - copied)?;
+                }
                 None
             }
             Call::Merge { run } => {

@@ -69,7 +69,8 @@ impl Model {
         }
         match call {
             Call::Merge { .. } | Call::RemoveSnapshot { .. } | Call::Wait { remove: false, .. } => Some(()),
-            Call::Write { .. } | Call::Read { .. } | Call::Punch { .. } | Call::Resize { .. } => None,
+            Call::Write { .. } | Call::Copy { .. } | Call::Read { .. } => None,
+            Call::Punch { .. } | Call::Resize { .. } => None,
             Call::Flush { .. } | Call::Release { .. } | Call::FsyncDir { .. } | Call::SyncAll => None,
             _ => self.expire(due, now),
         }

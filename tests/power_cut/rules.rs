@@ -39,6 +39,22 @@ impl Model {
                 staged.bytes[start..end].copy_from_slice(&stamped(*stamp, *offset, *len));
                 Some(false)
             }
+            Call::Copy { from, to, from_offset, to_offset, len } => {
+                let from = self.slots[*from].as_ref()?.id;
+                let to = self.write_through(*to)?;
+                let node = &self.nodes[from];
+                let shown = node.staged.as_ref().map_or(node.now.value.as_slice(), |staged| &staged.bytes);
+                let range = *from_offset as usize..(from_offset + len) as usize;
+                let bytes = shown.get(range.clone())?.to_vec();
+                let (start, end) = (*to_offset as usize, *to_offset as usize + bytes.len());
+                if bytes.is_empty() || (from == to && range.start < end && start < range.end) {
+                    return None;
+                }
+                let staged = self.staged(to, now);
+                staged.bytes.resize(staged.bytes.len().max(end), 0);
+                staged.bytes[start..end].copy_from_slice(&bytes);
+                Some(false)
+            }
             Call::Merge { .. } | Call::Wait { .. } => Some(false),
             Call::Snapshot { name } => {
                 let tree = self.history().last().cloned()?;

@@ -40,7 +40,7 @@ struct Choice<'a> {
 
 impl Choice<'_> {
     fn call(&mut self) -> Option<Call> {
-        Some(match self.random.random_range(0..121) {
+        Some(match self.random.random_range(0..136) {
             0..8 => Call::Create { slot: self.free_slot()?, path: self.name(&FILES), mode: self.mode() },
             8..15 => {
                 let (slot, path) = (self.free_slot()?, self.path(Kind::File)?);
@@ -125,8 +125,26 @@ impl Choice<'_> {
             118..119 => Call::Put { path: self.expiring_path()?, len: self.len(), stamp: self.stamp, expires: None },
             119..120 => Call::Unlink { path: self.expiring_path()? },
             120..121 => Call::Link { from: self.expiring_path()?, to: self.name(&FILES) },
+            121..131 => self.copy()?,
+            131..136 => Call::Merge { run: Some((self.random.random_range(0..20), 1)) },
             _ => return None,
         })
+    }
+
+    /// Of a file that has enough to be shared, if there is one: often all of it.
+    fn copy(&mut self) -> Option<Call> {
+        let size = |slot: &Slot| self.value_len(*slot) as u64;
+        let (longest, to) = ((0..SLOTS).max_by_key(size)?, self.busy_slot()?);
+        let from = if self.random.random_bool(0.7) { longest } else { self.busy_slot()? };
+        let size = self.value_len(from) as u64;
+        let from_offset = match self.random.random_range(0..3) {
+            0 => self.random.random_range(0..=size / 2),
+            _ => 0,
+        };
+        let to_offset = if self.random.random() { 0 } else { self.offset(to) };
+        let rest = size - from_offset;
+        let len = if self.random.random_bool(0.7) { rest } else { self.random.random_range(0..=rest) };
+        Some(Call::Copy { from, to, from_offset, to_offset, len })
     }
 
     fn change(&mut self) -> Change {
@@ -210,9 +228,14 @@ impl Choice<'_> {
         self.random.random_range(0..limit)
     }
 
-    fn offset(&mut self, slot: Slot) -> u64 {
+    /// The length of what is open there.
+    fn value_len(&self, slot: Slot) -> usize {
         let node = self.model.slots[slot].as_ref().map(|handle| &self.model.nodes[handle.id]);
-        let len = node.map_or(0, |node| node.staged.as_ref().map_or(node.now.value.len(), |staged| staged.bytes.len()));
+        node.map_or(0, |node| node.staged.as_ref().map_or(node.now.value.len(), |staged| staged.bytes.len()))
+    }
+
+    fn offset(&mut self, slot: Slot) -> u64 {
+        let len = self.value_len(slot);
         match self.random.random_range(0..20) {
             0..10 => len as u64,
             10..14 => 0,

@@ -129,13 +129,14 @@ fn a_copy_takes_suid_from_its_target_and_changes_its_times() {
 #[test]
 fn a_copy_that_does_not_fit_says_so() {
     let mount = Mount::new();
-    let source = mount.file("source", &pattern(3 << 20, 1));
-    let (from, to) = ((source, mount.open(source, READ)), mount.create("target"));
-    let used = 4 << 20;
-    mount.disk.set_capacity(Some(used));
+    // Bytes that are in memory, and so cannot be shared.
+    let from = mount.create("source");
+    mount.write(from, 0, &pattern(500_000, 1));
+    let to = mount.create("target");
+    mount.disk.set_capacity(Some(4 << 20));
     let mut at = 0;
     let refused = loop {
-        match mount.copy_file_range(&USER, end(from, at % (3 << 20)), end(to, at), 1 << 20) {
+        match mount.copy_file_range(&USER, end(from, 0), end(to, at), 1 << 20) {
             Ok(copied) => at += copied,
             Err(error) => break error.errno(),
         }

@@ -12,7 +12,7 @@ fn candidates(segments: &[(u64, u64)]) -> Vec<Candidate> {
     let candidate = |(id, &(end, live)): (u32, &(u64, u64))| {
         let sequence = u64::from(id) * 10;
         let segment = SealedSegment { id, end, first_sequence: sequence, last_sequence: sequence + 9 };
-        Candidate { segment, live, held: 0, stuck: 0, allowed: true }
+        Candidate { segment, live, borrowed: 0, held: 0, stuck: 0, allowed: true }
     };
     (1..).zip(segments).map(candidate).collect()
 }
@@ -82,6 +82,26 @@ fn what_may_not_be_merged_parts_a_run() {
     let mut segments = candidates(&[(SIZE, 0), (SIZE, 0), (SIZE, 100), (SIZE, 0)]);
     segments[2].allowed = false;
     assert_eq!(choose(&segments, &limits()), Some(0..2));
+}
+
+/// What is borrowed is copied for each borrower.
+#[test]
+fn what_is_lent_costs_as_often_as_it_is_borrowed() {
+    let mut segments = candidates(&[(SIZE, SIZE), (SIZE, 300), (SIZE, SIZE)]);
+    assert_eq!(choose(&segments, &limits()), Some(1..2));
+    (segments[1].live, segments[1].borrowed) = (3 * SIZE, 3 * SIZE - 300);
+    assert_eq!(choose(&segments, &limits()), None);
+    assert_eq!(choose(&segments, &limits().compact()), None);
+    // Small ones are worth less than the copies.
+    let mut small = candidates(&[(200, 200); 4]);
+    assert_eq!(choose(&small, &limits()), Some(0..4));
+    (small[1].live, small[1].borrowed) = (2200, 2000);
+    assert_eq!(choose(&small, &limits()), None);
+    // Not even as neighbours.
+    let mut segments = candidates(&[(200, 200), (SIZE, 300)]);
+    assert_eq!(choose(&segments, &limits()), Some(0..2));
+    (segments[0].live, segments[0].borrowed) = (2200, 2000);
+    assert_eq!(choose(&segments, &limits()), Some(1..2));
 }
 
 /// Tombstones and what a merge has found to stay are not dead, but where nothing older is left.

@@ -3,9 +3,11 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::log::Encoder;
+use crate::log::{Encoder, Location};
+use crate::store::extents::Extent;
 use crate::store::record::{
-    Link, NodeRecord, NodeState, decode_data, decode_hole, decode_node, encode_data, encode_hole, encode_node,
+    Link, NodeRecord, NodeState, Share, decode_data, decode_hole, decode_node, decode_share, encode_data, encode_hole,
+    encode_node, encode_share,
 };
 use crate::store::{Attributes, Kind, MAX_ENTRY, Time};
 
@@ -62,6 +64,7 @@ proptest! {
     #[test]
     fn any_bytes_are_decoded_without_a_panic(mut body in vec(any::<u8>(), 0..300), kind in 0..9u8, sequence: u64) {
         let _ = (decode_node(&body, sequence, 0), decode_data(&body, 1), decode_hole(&body));
+        let _ = decode_share(&body, sequence);
         if let Some(first) = body.first_mut() {
             *first = kind;
         }
@@ -81,6 +84,29 @@ proptest! {
         if let Some(node) = decode_node(&front, 0, 0) {
             prop_assert!(node.state.links.len() + node.state.xattrs.len() + node.state.target.len() <= front.len());
         }
+    }
+
+    #[test]
+    fn shares_are_read_as_written(
+        (stage, offset, len) in any::<(u64, u64, u64)>(),
+        (segment, at, body_len, skip) in any::<(u32, u32, u32, u32)>(),
+        (source, sequence) in any::<(u64, u64)>(),
+        (short, older) in any::<(bool, bool)>(),
+    ) {
+        // Mostly what makes sense.
+        let (body_len, skip) = if short { (body_len % (1 << 25), skip % 1000) } else { (body_len, skip) };
+        let len = if short { len % 100_000 } else { len };
+        let source = if older { source % sequence.max(1) } else { source };
+        let location = Location { segment, offset: at };
+        let extent = Extent { location, body_len, skip, sequence, source };
+        let body = encode_share(stage, offset, len, &extent);
+        let inside = len.checked_add(skip.into()).is_some_and(|end| end <= body_len.into()) && body_len <= 1 << 24;
+        let sense = len > 0 && offset.checked_add(len).is_some() && inside && segment > 0;
+        let sense = sense && source > 0 && source < sequence;
+        prop_assert_eq!(decode_share(&body, sequence), sense.then_some(Share { stage, offset, len, extent }));
+        prop_assert_eq!(decode_share(&body[..body.len() - 1], sequence), None);
+        prop_assert_eq!(decode_share(&[&body[..], &[0]].concat(), sequence), None);
+        prop_assert_eq!(body.len(), 48);
     }
 
     #[test]

@@ -20,8 +20,9 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn extent()(location in location(), (body_len, skip, sequence) in any::<(u32, u32, u64)>()) -> Extent {
-        Extent { location, body_len, skip, sequence }
+    fn extent()(location in location(), (body_len, skip, sequence) in any::<(u32, u32, u64)>(), lent: bool) -> Extent {
+        let source = if lent { sequence / 2 } else { sequence };
+        Extent { source, ..Extent::own(location, body_len, skip, sequence) }
     }
 }
 
@@ -50,7 +51,7 @@ prop_compose! {
         let front = encode_node(&state, sequence, 0).len();
         let mut node = Node::new(state);
         for (start, len, extent) in pieces {
-            let inline = Extent { location, body_len: (front as u64 + len) as u32, skip: front as u32, sequence };
+            let inline = Extent::own(location, (front as u64 + len) as u32, front as u32, sequence);
             node.extents.insert(start..start + len, extent.unwrap_or(inline), &mut Usage::default());
         }
         node.value_sequence = value_sequence;
@@ -151,7 +152,7 @@ fn plain_node() -> Node {
     (state.size, state.value_start) = (1024, sequence);
     let location = Location { segment: 300, offset: 60_000_000 };
     let skip = encode_node(&state, sequence, 0).len() as u32;
-    let extent = Extent { location, body_len: skip + 1024, skip, sequence };
+    let extent = Extent::own(location, skip + 1024, skip, sequence);
     let mut node = Node::new(state);
     node.extents.insert(0..1024, extent, &mut Usage::default());
     node.meta = Some(Meta { location, sequence, len: HEADER_LEN as u64 + u64::from(skip) });

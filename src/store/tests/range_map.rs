@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::log::Location;
 use crate::store::extents::{Extent, Extents};
-use crate::store::usage::Usage;
+use crate::store::usage::{Live, Usage};
 use crate::store::{Piece, RangeMap};
 
 /// Offsets in these tests are below this.
@@ -126,7 +126,9 @@ proptest! {
                 Step::Insert(from, to) => {
                     let from = begin(from);
                     let location = Location { segment: 1, offset: 0 };
-                    extents.insert(from..to, Extent { location, body_len: 99, skip: 0, sequence }, &mut usage);
+                    let source = sequence - sequence % 2;
+                    let extent = Extent { source, ..Extent::own(location, 99, 0, sequence) };
+                    extents.insert(from..to, extent, &mut usage);
                     (from..to).for_each(|place| naive[place as usize] = Some((sequence as u32, place - from)));
                 }
                 Step::Remove(from, to) | Step::Grow(from, to) => {
@@ -149,7 +151,10 @@ proptest! {
             }
             prop_assert_eq!(&found, &naive);
             prop_assert_eq!(extents.total(), naive.iter().flatten().count() as u64);
-            prop_assert_eq!(usage.live(1), extents.total());
+            let borrowed = naive.iter().flatten().filter(|(sequence, _)| sequence % 2 == 1).count() as u64;
+            prop_assert_eq!(usage.live(1), Live { bytes: extents.total(), borrowed });
+            let found = extents.some(0, u64::MAX, Extent::is_borrowed);
+            prop_assert_eq!(found.iter().map(|(range, _)| range.end - range.start).sum::<u64>(), borrowed);
         }
         let (from, to) = (window.0.min(window.1), window.0.max(window.1));
         for (range, extent) in extents.within(from..to) {

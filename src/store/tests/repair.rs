@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::damage::{find, marked};
-use super::{fresh, keys, options, reopen};
+use super::{fresh, keys, options, reopen, share};
 use crate::medium::{Medium, SimDisk};
 use crate::store::{Options, RepairReport, Store};
 use std::sync::Arc;
@@ -37,8 +37,9 @@ fn filled() -> (SimDisk, Shown) {
     store.put("large", [marked("first of large", 131_072), marked("second of large", 131_072)].concat()).unwrap();
     (0..3).for_each(|round| assert!(store.remove(format!("gone{round}")).unwrap()));
     store.rename("dir/k0", "moved").unwrap();
+    share(&store, "dir/k1", "shared");
     let shown = shown(&store);
-    assert_eq!(shown.len(), 6);
+    assert_eq!(shown.len(), 7);
     drop(store);
     (disk, shown)
 }
