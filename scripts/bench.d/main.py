@@ -55,6 +55,7 @@ def parse():
     parser.add_argument("--contestants", nargs="+", action="extend", help="these contestants alone", metavar="NAME")
     parser.add_argument("--repetitions", type=int, help="instead of 5, or of 3 with --quick")
     parser.add_argument("--seconds", type=float, help="how long each operation is measured")
+    parser.add_argument("--limit", type=float, help="what is not measured by then is left out, and the report says so", metavar="MINUTES")
     parser.add_argument("--pinned-only", action="store_true", help="no second pass without pinning")
     parser.add_argument("--no-loop", action="store_true", help="measure in the temporary directory's filesystem itself")
     parser.add_argument("--image", metavar="FILE", help="keep the image file here, and use it again")
@@ -102,6 +103,7 @@ def main():
     scale = QUICK if arguments.quick else Scale()
     scale.repetitions = arguments.repetitions or scale.repetitions
     scale.seconds = arguments.seconds or scale.seconds
+    scale.limit = arguments.limit * 60 if arguments.limit else scale.limit
     suites = [suite(scale, arguments.juicefs) for suite in SUITES if not arguments.only or suite.name in arguments.only]
     for number in signal.SIGTERM, signal.SIGHUP:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
