@@ -50,12 +50,14 @@ class Mounted:
 
 
 class Ceiling(Mounted):
-    """A filesystem in memory: what FUSE alone allows."""
+    """A filesystem in memory: what FUSE alone allows; or what it allows when an fsync waits for the disk."""
 
-    name = "ceiling"
+    def __init__(self, disk=False):
+        self.name = "ceiling-disk" if disk else "ceiling"
+        self.disk = disk
 
     def start(self, workshop, home, mountpoint):
-        return workshop.start(workshop.program("ceiling"), mountpoint)
+        return workshop.start(workshop.program("ceiling"), mountpoint, *(["--disk", home] if self.disk else []))
 
 
 class Caskfs(Mounted):

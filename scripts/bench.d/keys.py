@@ -19,7 +19,7 @@ class Keys:
     def __init__(self, scale, juicefs):
         self.scale = scale
         self.contestants = [
-            Plain("disk"), Ceiling(), Caskfs(), Plain("ext4"), Plain("ext4-nosync"), Redis(), JuiceFS(juicefs),
+            Plain("disk"), Ceiling(), Ceiling(disk=True), Caskfs(), Plain("ext4"), Plain("ext4-nosync"), Redis(), JuiceFS(juicefs),
             Plain("disk-root", on_disk=False), Caskfs("caskfs-root", on_disk=False), Plain("ext4-root", on_disk=False),
         ]  # fmt: skip
 
@@ -38,8 +38,12 @@ class Keys:
         keys = self.scale.keys // 20 if name == "juicefs" else self.scale.keys
         operations = ALL if workshop.pinned else UNPINNED
         syncs = name != "ext4-nosync"
-        run = [workshop.program("directory"), place, "--keys", keys, "--seconds", self.scale.seconds, "--clients", CLIENTS]
-        if name.startswith(("caskfs", "ceiling")):
+        # Who syncs one after the other serves one client.
+        clients = "1" if name == "ceiling-disk" else CLIENTS
+        run = [workshop.program("directory"), place, "--keys", keys, "--seconds", self.scale.seconds, "--clients", clients]
+        if name == "ceiling-disk":
+            operations = "put,replace" if workshop.pinned else "put"
+        elif name.startswith(("caskfs", "ceiling")):
             output = workshop.run(*run, "--operations", "put")
             results.lines(workshop.pinned, lambda m: f"put, close alone x{m['clients']}", name, output)
         elif not syncs:

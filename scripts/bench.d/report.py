@@ -7,7 +7,7 @@ END = "<!-- As far as here. -->"
 
 # Columns in this order; what else was measured follows.
 ORDER = [
-    "caskfs", "ceiling", "disk", "ext4", "ext4-nosync", "redis", "juicefs", "caskfs-root", "disk-root", "ext4-root",
+    "caskfs", "ceiling", "disk", "ceiling-disk", "ext4", "ext4-nosync", "redis", "juicefs", "caskfs-root", "disk-root", "ext4-root",
 ]  # fmt: skip
 
 

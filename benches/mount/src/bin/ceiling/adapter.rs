@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use caskfs_bench_mount::RecordFile;
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner,
     OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
@@ -26,10 +27,17 @@ const WANTED: [InitFlags; 5] = [
 ];
 
 /// A filesystem in memory.
-#[derive(Default)]
-pub(super) struct Ceiling(Mutex<Tree>);
+pub(super) struct Ceiling {
+    tree: Mutex<Tree>,
+    /// What an fsync waits for.
+    disk: Option<Mutex<RecordFile>>,
+}
 
 impl Ceiling {
+    pub(super) fn new(disk: Option<RecordFile>) -> Ceiling {
+        Ceiling { tree: Mutex::default(), disk: disk.map(Mutex::new) }
+    }
+
     fn make(
         &self,
         request: &Request,
@@ -38,7 +46,7 @@ impl Ceiling {
         content: Content,
         mode: u32,
     ) -> Option<fuser::FileAttr> {
-        self.0.lock().make((parent, name), content, mode as u16, (request.uid(), request.gid()))
+        self.tree.lock().make((parent, name), content, mode as u16, (request.uid(), request.gid()))
     }
 
     fn enter(attributes: Option<fuser::FileAttr>, reply: ReplyEntry) {
@@ -74,7 +82,7 @@ impl Filesystem for Ceiling {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let tree = self.0.lock();
+        let tree = self.tree.lock();
         let found =
             tree.directory(parent).and_then(|directory| directory.get(name)).and_then(|inode| tree.get(INodeNo(inode)));
         match found {
@@ -91,7 +99,7 @@ impl Filesystem for Ceiling {
     }
 
     fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        match self.0.lock().get(inode) {
+        match self.tree.lock().get(inode) {
             Some(inode) => reply.attr(&FOREVER, &inode.attributes),
             None => reply.error(Errno::ENOENT),
         }
@@ -115,7 +123,7 @@ impl Filesystem for Ceiling {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let mut tree = self.0.lock();
+        let mut tree = self.tree.lock();
         let Some(inode) = tree.get_mut(inode) else { return reply.error(Errno::ENOENT) };
         let attributes = &mut inode.attributes;
         if let (Some(size), Content::File(bytes)) = (size, &mut inode.content) {
@@ -131,7 +139,7 @@ impl Filesystem for Ceiling {
     }
 
     fn readlink(&self, _request: &Request, inode: INodeNo, reply: ReplyData) {
-        match self.0.lock().get(inode).map(|inode| &inode.content) {
+        match self.tree.lock().get(inode).map(|inode| &inode.content) {
             Some(Content::Link(target)) => reply.data(target),
             _ => reply.error(Errno::EINVAL),
         }
@@ -165,11 +173,11 @@ impl Filesystem for Ceiling {
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        Ceiling::done(self.0.lock().remove(parent, name), reply);
+        Ceiling::done(self.tree.lock().remove(parent, name), reply);
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        Ceiling::done(self.0.lock().remove(parent, name), reply);
+        Ceiling::done(self.tree.lock().remove(parent, name), reply);
     }
 
     fn rename(
@@ -182,7 +190,7 @@ impl Filesystem for Ceiling {
         _flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        Ceiling::done(self.0.lock().rename((parent, name), (new_parent, new_name)), reply);
+        Ceiling::done(self.tree.lock().rename((parent, name), (new_parent, new_name)), reply);
     }
 
     fn open(&self, _request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -191,7 +199,7 @@ impl Filesystem for Ceiling {
             answer |= FopenFlags::FOPEN_NOFLUSH;
         }
         if flags.0 & libc::O_TRUNC != 0 {
-            if let Some(inode) = self.0.lock().get_mut(inode) {
+            if let Some(inode) = self.tree.lock().get_mut(inode) {
                 inode.content = Content::File(Vec::new());
                 inode.attributes.size = 0;
             }
@@ -210,7 +218,7 @@ impl Filesystem for Ceiling {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.0.lock().get(inode).map(|inode| &inode.content) {
+        match self.tree.lock().get(inode).map(|inode| &inode.content) {
             Some(Content::File(bytes)) => {
                 let from = (offset as usize).min(bytes.len());
                 let to = from.saturating_add(size as usize).min(bytes.len());
@@ -232,7 +240,7 @@ impl Filesystem for Ceiling {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let mut tree = self.0.lock();
+        let mut tree = self.tree.lock();
         // What was unlinked while it was open takes anything.
         if let Some(Inode { content: Content::File(bytes), attributes }) = tree.get_mut(inode) {
             let (from, to) = (offset as usize, offset as usize + data.len());
@@ -250,7 +258,10 @@ impl Filesystem for Ceiling {
     }
 
     fn fsync(&self, _request: &Request, _inode: INodeNo, _handle: FileHandle, _data: bool, reply: ReplyEmpty) {
-        reply.ok();
+        match self.disk.as_ref().map(|disk| disk.lock().append()) {
+            Some(Err(error)) => reply.error(error.into()),
+            Some(Ok(())) | None => reply.ok(),
+        }
     }
 
     fn fsyncdir(&self, _request: &Request, _inode: INodeNo, _handle: FileHandle, _data: bool, reply: ReplyEmpty) {
@@ -262,7 +273,7 @@ impl Filesystem for Ceiling {
     }
 
     fn readdir(&self, _request: &Request, inode: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let tree = self.0.lock();
+        let tree = self.tree.lock();
         let Some(directory) = tree.directory(inode) else { return reply.error(Errno::ENOTDIR) };
         for (cookie, name, inode) in directory.after(offset) {
             let Some(found) = tree.get(INodeNo(inode)) else { continue };
@@ -281,7 +292,7 @@ impl Filesystem for Ceiling {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let tree = self.0.lock();
+        let tree = self.tree.lock();
         let Some(directory) = tree.directory(inode) else { return reply.error(Errno::ENOTDIR) };
         for (cookie, name, inode) in directory.after(offset) {
             let Some(found) = tree.get(INodeNo(inode)) else { continue };

@@ -8,6 +8,7 @@ mod tree;
 
 use std::path::PathBuf;
 
+use caskfs_bench_mount::RecordFile;
 use clap::Parser;
 use fuser::{Config, MountOption, SessionACL};
 
@@ -18,6 +19,10 @@ struct Arguments {
     /// Threads that serve requests.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Answers an fsync when one record more is on the disk, in a file in this directory: what FUSE and a disk allow one
+    /// client together.
+    #[arg(long)]
+    disk: Option<PathBuf>,
 }
 
 fn main() -> std::io::Result<()> {
@@ -31,5 +36,6 @@ fn main() -> std::io::Result<()> {
     config.acl = SessionACL::All;
     config.n_threads = Some(arguments.threads);
     config.clone_fd = arguments.threads > 1;
-    fuser::mount(adapter::Ceiling::default(), &arguments.mountpoint, &config)
+    let disk = arguments.disk.map(|directory| RecordFile::create(&directory, RecordFile::RECORD)).transpose()?;
+    fuser::mount(adapter::Ceiling::new(disk), &arguments.mountpoint, &config)
 }
