@@ -46,7 +46,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -184,24 +183,29 @@ impl Log {
     }
 
     /// Makes everything up to `sequence` durable, and with it all that was appended by then, and returns the sequence
-    /// number reached. One thread syncs at a time, for all who wait; writers go on meanwhile.
+    /// number reached. One thread syncs at a time, for all who wait; writers go on meanwhile. It begins a moment later if
+    /// others are likely to come, who would have to wait for the next sync.
     ///
     /// # Errors
     /// [`Error::NoSpace`] if the manifest has no room for what it must say: nothing is lost, and the next sync tries
     /// again. Any other failure is final: see [`Log::failure`].
     pub fn sync(&self, sequence: u64) -> Result<u64, Error> {
-        self.sync_for(sequence, 1)
+        if sequence > self.durable() {
+            self.join_sync();
+        }
+        self.sync_joined(sequence)
     }
 
-    /// [`Log::sync`] for so many who wait.
+    /// Somebody waits for a sync, but leaves it to another thread to call [`Log::sync_joined`].
+    pub fn join_sync(&self) {
+        self.syncing.join();
+    }
+
+    /// [`Log::sync`] for those who have joined.
     ///
     /// # Errors
     /// As [`Log::sync`].
-    pub fn sync_for(&self, sequence: u64, waiters: u64) -> Result<u64, Error> {
-        if sequence <= self.durable() {
-            return Ok(self.durable());
-        }
-        self.counters.wait(waiters);
+    pub fn sync_joined(&self, sequence: u64) -> Result<u64, Error> {
         match self.syncing.take(|| sequence <= self.durable()) {
             Some(turn) => self.sync_written(&turn),
             None => Ok(self.durable()),
@@ -209,10 +213,8 @@ impl Log {
     }
 
     /// Makes everything that was written durable, and seals every segment that is full.
-    fn sync_written(&self, _turn: &Taken<'_>) -> Result<u64, Error> {
+    fn sync_written(&self, turn: &Taken<'_>) -> Result<u64, Error> {
         self.check()?;
-        // Before the sequence number is taken: it is at least that of everyone counted here.
-        let (waiters, began) = (self.counters.begin_sync(), Instant::now());
         let (target, retired, active) = self.writer.lock().unsynced();
         if !retired.is_empty() {
             // Before the active segment is synced, and so before anything in it is acknowledged.
@@ -221,7 +223,7 @@ impl Log {
         let synced = active.map_or(Ok(()), |segment| segment.file.sync());
         synced.map_err(|error| self.fail("fsync of the log", &error))?;
         self.durable.store(target, Ordering::Release);
-        self.counters.end_sync(waiters, began.elapsed());
+        self.counters.synced(turn.waiters, turn.began.elapsed());
         Ok(target)
     }
 

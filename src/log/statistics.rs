@@ -29,8 +29,6 @@ pub struct LogStatistics {
 #[derive(Debug)]
 pub(super) struct Counters {
     appended: AtomicU64,
-    /// Those who wait for a sync that has not begun.
-    waiting: AtomicU64,
     latency: Histogram<16>,
     waiters: Histogram<12>,
 }
@@ -38,7 +36,7 @@ pub(super) struct Counters {
 impl Default for Counters {
     fn default() -> Counters {
         let (latency, waiters) = (Histogram::new(&LATENCY), Histogram::new(&WAITERS));
-        Counters { appended: AtomicU64::new(0), waiting: AtomicU64::new(0), latency, waiters }
+        Counters { appended: AtomicU64::new(0), latency, waiters }
     }
 }
 
@@ -47,18 +45,8 @@ impl Counters {
         self.appended.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So many have come to wait.
-    pub(super) fn wait(&self, waiters: u64) {
-        self.waiting.fetch_add(waiters, Ordering::Relaxed);
-    }
-
-    /// A sync begins. Returns how many it is for.
-    pub(super) fn begin_sync(&self) -> u64 {
-        self.waiting.swap(0, Ordering::Relaxed)
-    }
-
-    /// It has succeeded.
-    pub(super) fn end_sync(&self, waiters: u64, took: Duration) {
+    /// A sync has succeeded, for so many who waited.
+    pub(super) fn synced(&self, waiters: u64, took: Duration) {
         self.latency.observe(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         self.waiters.observe(waiters);
     }

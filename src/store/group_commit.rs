@@ -5,6 +5,7 @@
 //! while it does the next group forms. The same thread sees to it that nothing stays off the medium for longer than
 //! a second.
 
+use std::mem;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -61,6 +62,7 @@ impl GroupCommit {
         if self.thread.is_none() {
             return done(self.wait(sequence));
         }
+        self.shared.log.join_sync();
         self.shared.queue.lock().waiting.push((sequence, done));
         self.shared.wake.notify_one();
     }
@@ -80,18 +82,18 @@ impl Drop for GroupCommit {
 impl Shared {
     fn run(&self) {
         loop {
-            let (waiting, stop) = {
+            let (last, stop) = {
                 let mut queue = self.queue.lock();
                 if queue.waiting.is_empty() && !queue.stop {
                     self.wake.wait_for(&mut queue, INTERVAL);
                 }
-                (std::mem::take(&mut queue.waiting), queue.stop)
+                (queue.waiting.iter().map(|(sequence, _)| *sequence).max(), queue.stop)
             };
-            let written = self.log.written();
+            let wanted = last.unwrap_or(0).max(self.log.written());
             // A failure is latched in the log, so that each waiter below meets it again.
-            let _ = self.log.sync_for(written, waiting.len() as u64);
-            for (sequence, done) in waiting {
-                done(self.log.sync(sequence).map(drop).map_err(Error::from));
+            let reached = self.log.sync_joined(wanted).map_or(u64::MAX, |reached| reached.max(wanted));
+            for (sequence, done) in self.served(reached) {
+                done(self.log.sync_joined(sequence).map(drop).map_err(Error::from));
             }
             // A full disk is met again, and reported, by the writer that needs the segment.
             let _ = self.log.prepare();
@@ -100,5 +102,14 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// Takes those out of the queue who wait for nothing beyond `reached`. The others came while it was synced.
+    fn served(&self, reached: u64) -> Vec<(u64, Callback)> {
+        let mut queue = self.queue.lock();
+        let (served, waiting) =
+            mem::take(&mut queue.waiting).into_iter().partition(|(sequence, _)| *sequence <= reached);
+        queue.waiting = waiting;
+        served
     }
 }
