@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - Handlers run on the event-loop threads and never wait for a sync: a reply that must is parked.
-//! - What is answered `ENOSYS` the kernel asks once, and from then on does itself or refuses. Locks and `access` are not
-//!   here at all: it never asks for them (no lock capability, `default_permissions`).
+//! - What is answered `ENOSYS` the kernel asks once, and from then on does itself or refuses. Locks are not here at all: it
+//!   never asks for them (no lock capability).
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, FopenFlags, INodeNo, IoctlFlags, KernelConfig, LockOwner,
-    OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, FopenFlags, INodeNo, IoctlFlags, KernelConfig,
+    LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::answer::made;
@@ -36,15 +36,17 @@ const NAME_MAX: u32 = 255;
 /// Serves one mount.
 pub(super) struct Adapter {
     pub(super) service: Arc<Service>,
-    /// Whether the kernel goes by access control lists. If not, none may be stored: a mode that is in step with one
-    /// allows more by itself.
+    /// Whether the kernel checks permissions.
+    pub(super) checked: bool,
+    /// Whether access control lists may be stored: not if the kernel checks permissions and does not go by them, since a mode that
+    /// is in step with one allows more by itself.
     pub(super) acls: bool,
 }
 
 impl Adapter {
-    /// An adapter to what is served.
-    pub(super) fn new(service: Arc<Service>) -> Adapter {
-        Adapter { service, acls: false }
+    /// An adapter to what is served; `checked` says whether the kernel checks permissions.
+    pub(super) fn new(service: Arc<Service>, checked: bool) -> Adapter {
+        Adapter { service, checked, acls: false }
     }
 }
 
@@ -66,7 +68,8 @@ fn open_answer(id: EntryId, flags: crate::fs::OpenFlags, times: AccessTimes) -> 
 impl fuser::Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         capabilities::negotiate(config);
-        self.acls = self.service.tree.has_acls() && capabilities::ask_for_acls(config);
+        // Who asks for them asks for checks too.
+        self.acls = self.service.tree.has_acls() && (!self.checked || capabilities::ask_for_acls(config));
         Ok(())
     }
 
@@ -308,6 +311,13 @@ impl fuser::Filesystem for Adapter {
         });
     }
 
+    // Asked where the kernel checks no permissions.
+    fn access(&self, _request: &Request, id: INodeNo, wanted: AccessFlags, reply: ReplyEmpty) {
+        let execute = wanted.contains(AccessFlags::X_OK);
+        let work = move |fs: &Tree| fs.check_access_of_root(id.0, execute);
+        self.answer_apart("access", id, reply, work, |reply, ()| reply.ok());
+    }
+
     fn fsyncdir(&self, _request: &Request, id: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         self.answer_done("fsyncdir", id, reply, |fs| fs.fsyncdir(id.0));
     }
@@ -332,7 +342,14 @@ impl fuser::Filesystem for Adapter {
         let Some(mode) = xattr_mode(flags) else { return reply.error(Errno::EINVAL) };
         self.answer_done("setxattr", id, reply, |fs| match AclKind::of(name.as_bytes()) {
             // The kernel sends no flags with these.
-            Some(which) if self.acls => fs.set_acl(id.0, which, value, &|gid| groups::keeps_setgid(request, gid)),
+            Some(which) if self.acls => {
+                let set = fs.set_acl(id.0, which, value, &|gid| groups::keeps_setgid(request, gid))?;
+                if !self.checked {
+                    // A list sets the mode too, which the kernel knows only if it goes by lists.
+                    self.service.drop_attributes(id);
+                }
+                Ok(set)
+            }
             _ => fs.setxattr(id.0, name.as_bytes(), value, mode),
         });
     }

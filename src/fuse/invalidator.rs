@@ -42,4 +42,10 @@ impl Invalidator {
         // Offset 0 and length 0: the data from the start to the end, and the attributes.
         self.0.inval_inode(INodeNo(id), 0, 0)
     }
+
+    /// The attributes of `id` changed, and nothing else. This alone takes no lock, and may be called by whoever serves a request.
+    pub(super) fn attributes(&self, id: EntryId) -> io::Result<()> {
+        // From before the data on.
+        self.0.inval_inode(INodeNo(id), -1, 0)
+    }
 }

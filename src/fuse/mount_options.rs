@@ -1,13 +1,14 @@
 //! What is asked of a mount, and how mount(2) and fusermount3 want it put.
 //!
-//! Always: nosuid and nodev (the values come from whoever may write the store), and `default_permissions`, so that the
-//! kernel checks modes and owners from its caches instead of asking for each.
+//! Always: nosuid and nodev (the values come from whoever may write the store). And `default_permissions`, so that the
+//! kernel checks modes and owners from its caches instead of asking for each; but where nobody enters who would fail such a check.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use nix::unistd::{getgid, getuid};
+use nix::unistd::{geteuid, getgid, getuid};
 
 use super::Error;
 use crate::fs::AccessTimes;
@@ -47,14 +48,23 @@ impl MountOptions {
         Ok(source.to_owned())
     }
 
+    /// Whether the kernel is to check modes and owners. Not where root alone may enter, who passes every check: before one the
+    /// kernel asks for the directory's attributes anew whenever a name in it has come or gone, which is a request for
+    /// each file that is made, renamed or removed.
+    ///
+    /// Root of a user namespace is not that root: without these checks the kernel keeps no access control lists for it.
+    pub(super) fn checks_permissions(&self) -> bool {
+        self.allow_other || !getuid().is_root() || !geteuid().is_root() || !is_initial(USER_IDS)
+    }
+
     /// mount(2)'s data for the FUSE connection that `descriptor` is open on. The source is no part of it: it is an
     /// argument of its own and needs no quoting.
     pub(super) fn kernel_data(&self, descriptor: i32) -> String {
-        let mut data = format!(
-            "fd={descriptor},rootmode=40000,user_id={},group_id={},default_permissions",
-            getuid().as_raw(),
-            getgid().as_raw()
-        );
+        let mut data =
+            format!("fd={descriptor},rootmode=40000,user_id={},group_id={}", getuid().as_raw(), getgid().as_raw());
+        if self.checks_permissions() {
+            data.push_str(",default_permissions");
+        }
         if self.allow_other {
             data.push_str(",allow_other");
         }
@@ -77,6 +87,14 @@ impl MountOptions {
         }
         OsString::from_vec(options)
     }
+}
+
+/// Which users of the machine this process' users are: user_namespaces(7).
+const USER_IDS: &str = "/proc/self/uid_map";
+
+/// Whether such a file is that of the initial user namespace, where every number is itself.
+fn is_initial(map: &str) -> bool {
+    fs::read_to_string(map).is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// Sets a backslash before what would end an option's value: fusermount3 takes it off again.

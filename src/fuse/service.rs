@@ -1,11 +1,12 @@
 //! What every handler needs, and the thread that it runs on.
 
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use fuser::INodeNo;
 
+use super::Invalidator;
 use super::guard::Guard;
 use super::reply::Refuse;
 use super::supervisor::Event;
@@ -15,12 +16,28 @@ use crate::fs::Tree;
 pub(super) struct Service {
     pub(super) tree: Tree,
     pub(super) guard: Guard,
+    /// Set when the session has begun.
+    invalidator: OnceLock<Invalidator>,
 }
 
 impl Service {
     /// Serves `tree`, and reports its own faults to `events`.
     pub(super) fn new(tree: Tree, events: Sender<Event>) -> Arc<Service> {
-        Arc::new(Service { tree, guard: Guard::new(events) })
+        Arc::new(Service { tree, guard: Guard::new(events), invalidator: OnceLock::new() })
+    }
+
+    /// The session has begun: what tells the kernel of changes.
+    pub(super) fn begin(&self, invalidator: &Invalidator) {
+        // There is one session.
+        let _ = self.invalidator.set(invalidator.clone());
+    }
+
+    /// Makes the kernel ask for the attributes of `id` anew, after a request that changes more of them than it knows.
+    pub(super) fn drop_attributes(&self, id: INodeNo) {
+        let dropped = self.invalidator.get().map(|invalidator| invalidator.attributes(id.0));
+        if let Some(Err(error)) = dropped {
+            log::warn!("inode {id} may be shown with the mode that it had: {error}");
+        }
     }
 
     /// Runs a handler: here; or on a thread of its own, if it may have to open a snapshot. An event loop that did that

@@ -128,7 +128,7 @@ fn serve(
 ) -> Result<Mount, Error> {
     let (sender, events) = mpsc::channel();
     let service = Service::new(Tree::new(filesystem), sender.clone());
-    let adapter = Adapter::new(Arc::clone(&service));
+    let adapter = Adapter::new(Arc::clone(&service), options.checks_permissions());
     // The kernel has checked who may enter. fuser's own check by owner would deny a FLUSH to a process that got an open
     // file from another user's.
     let acl = SessionACL::All;
@@ -136,6 +136,7 @@ fn serve(
     config.n_threads = Some(if options.threads == 0 { DEFAULT_THREADS } else { options.threads });
     let session = Session::from_fd(adapter, connection, acl, config).map_err(|source| Error::Handshake { source })?;
     let invalidator = Invalidator::new(session.notifier());
+    service.begin(&invalidator);
     let ending = Ending::new(mountpoint.clone());
     start(session, sender, events, &service, ending.clone()).map_err(|source| Error::Handshake { source })?;
     Ok(Mount { ending, invalidator })

@@ -4,6 +4,9 @@ use std::fs;
 
 use crate::sandbox::{Sandbox, needs_root, require};
 
+/// The two ways to mount: the kernel checks permissions; or it need not, since root alone may enter.
+const MOUNTS: [&[&str]; 2] = [&["--allow-other"], &[]];
+
 /// Runs a script in the mount and in a plain directory, and fails unless it prints the same.
 #[track_caller]
 fn same(sandbox: &Sandbox, script: &str) -> String {
@@ -30,7 +33,6 @@ fn lists_and_modes_are_as_elsewhere() {
     if !needs_root() {
         return;
     }
-    let sandbox = Sandbox::mounted_with(&["--allow-other"]);
     let script = r#"
         echo v > f; chmod 640 f
         setfacl -m u:1234:rw f; show f
@@ -58,7 +60,23 @@ fn lists_and_modes_are_as_elsewhere() {
         try getfattr -n system.posix_acl_access f
         m=$(stat -c %y f); c=$(stat -c %z f); sleep 0.02; setfacl -m u:1:r f
         [ "$m" = "$(stat -c %y f)" ] && [ "$c" != "$(stat -c %z f)" ]
-        # Who may keep the set-group-ID bit.
+        setfacl -b f; setfacl -m u:1:rx f; printf '#!/bin/sh\necho executed\n' > f; ./f; try ./f
+        chmod -x f; try ./f; setfacl -m u:1:rx f; try ./f
+    "#;
+    for options in MOUNTS {
+        let printed = same(&Sandbox::mounted_with(options), script);
+        // That it is no filesystem without lists, twice.
+        assert!(printed.contains("user:1234:rw-"), "{printed}");
+    }
+}
+
+#[test]
+fn who_may_keep_the_set_group_id_bit() {
+    if !needs_root() {
+        return;
+    }
+    let sandbox = Sandbox::mounted_with(&["--allow-other"]);
+    let script = r#"
         echo v > s; chown 1000:1 s
         for who in '--regid=1000 --clear-groups' '--regid=1 --clear-groups' '--regid=1000 --groups 1,1000' \
             '--regid=1000 --groups 7'; do
@@ -66,9 +84,7 @@ fn lists_and_modes_are_as_elsewhere() {
         done
         setfacl -b s; chmod 2775 s; setfacl -m u:1234:rx s; stat -c %A s
     "#;
-    let printed = same(&sandbox, script);
-    // That it is no filesystem without lists, twice.
-    assert!(printed.contains("user:1234:rw-"), "{printed}");
+    same(&sandbox, script);
 }
 
 #[test]
@@ -76,7 +92,6 @@ fn default_lists_are_handed_down_as_elsewhere() {
     if !needs_root() {
         return;
     }
-    let sandbox = Sandbox::mounted_with(&["--allow-other"]);
     let script = r#"
         mkdir d; setfacl -d -m u:1234:rwx,g::r-x,o::- d; show d
         (umask 077; echo v > d/f; mkdir d/s; mkfifo d/p; ln -s f d/l; mknod d/n c 1 3)
@@ -88,12 +103,15 @@ fn default_lists_are_handed_down_as_elsewhere() {
         getfattr -m - e/f e/g
         mkdir t; chmod 2770 t; setfacl -d -m u:7:rx t; echo v > t/f; mkdir t/d; show t/f t/d
     "#;
-    same(&sandbox, script);
-    // A daemon that dies loses nothing of it.
-    let before = sandbox.sh("getfacl -pnR .");
-    sandbox.kill();
-    sandbox.mount_with(&["--allow-other"]);
-    assert_eq!(sandbox.sh("getfacl -pnR ."), before);
+    for options in MOUNTS {
+        let sandbox = Sandbox::mounted_with(options);
+        same(&sandbox, script);
+        // A daemon that dies loses nothing of it.
+        let before = sandbox.sh("getfacl -pnR .");
+        sandbox.kill();
+        sandbox.mount_with(options);
+        assert_eq!(sandbox.sh("getfacl -pnR ."), before);
+    }
 }
 
 #[test]
@@ -134,7 +152,6 @@ fn copies_take_lists_along() {
     if !needs_root() {
         return;
     }
-    let sandbox = Sandbox::mounted_with(&["--allow-other"]);
     let script = r#"
         echo v > f; mkdir d; echo v > d/k; setfacl -m u:1234:rw,g:99:r f d/k; setfacl -d -m u:77:rwx d
         cp -a f f2; cp -a d d2; show f2 d2 d2/k
@@ -143,10 +160,13 @@ fn copies_take_lists_along() {
         setfacl -m u:1234:r f; rsync -aAi f d r/ | cut -c 1-11; show r/f
         getfacl -R d > "$OUT/saved"; setfacl -R -b d; setfacl --restore="$OUT/saved"; show d d/k
     "#;
-    same(&sandbox, script);
-    // Out of the mount and back.
-    sandbox.sh("rsync -aA r/ $OUT/copy; rsync -aA $OUT/copy/ back");
-    assert_eq!(sandbox.sh("cd back; getfacl -pnR ."), sandbox.sh("cd r; getfacl -pnR ."));
+    for options in MOUNTS {
+        let sandbox = Sandbox::mounted_with(options);
+        same(&sandbox, script);
+        // Out of the mount and back.
+        sandbox.sh("rsync -aA r/ $OUT/copy; rsync -aA $OUT/copy/ back");
+        assert_eq!(sandbox.sh("cd back; getfacl -pnR ."), sandbox.sh("cd r; getfacl -pnR ."));
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn the_mount_table_names_type_store_and_place() {
     assert_eq!(entry[0], sandbox.store().canonicalize().unwrap().to_str().unwrap());
     assert_eq!(entry[2], "fuse.caskfs");
     let options: Vec<&str> = entry[3].split(',').collect();
-    for wanted in ["rw", "nosuid", "nodev", "default_permissions"] {
+    for wanted in ["rw", "nosuid", "nodev"] {
         assert!(options.contains(&wanted), "{wanted} is missing: {options:?}");
     }
     assert!(!options.contains(&"allow_other"));

@@ -44,6 +44,37 @@ fn others_enter_only_if_they_are_let_in() {
     sandbox.unmount();
 }
 
+/// Where root alone may enter the kernel checks no permissions, and what it still asks is answered as elsewhere.
+#[test]
+fn root_alone_is_checked_for_nothing_but_what_nobody_may_execute() {
+    if !needs_root() {
+        return;
+    }
+    let sandbox = Sandbox::mounted();
+    let checked =
+        |sandbox: &Sandbox| sandbox.mount_entry().unwrap()[3].split(',').any(|option| option == "default_permissions");
+    assert!(!checked(&sandbox));
+    let script = r#"
+        may() { for how in r w x; do if test -$how "$1"; then echo "$1: $how"; fi; done; }
+        echo 'echo ran' > f; mkfifo p; mkdir d; ln -s f l; ln -s nowhere n
+        for mode in 000 400 200 100 010 001 666 755; do
+            chmod $mode f p d; echo $mode; for each in f p d l n missing; do may $each; done
+            ./f 2> /dev/null || echo "f: $?"
+            cat f; echo "echo $mode" >> f; touch d/$mode; ls d; (cd d && echo in d)
+        done
+        chmod 555 .; echo new > new; rm new; chmod 0 f; mv f g; chown 7:8 g; chmod 4755 g; touch g; stat -c '%A %u %g' g
+        mkdir sticky; chmod 1777 sticky; echo v > sticky/k; chown 7 sticky sticky/k; rm sticky/k; chmod 755 .
+    "#;
+    let plain = sandbox.outside("plain");
+    fs::create_dir(&plain).unwrap();
+    let elsewhere = sandbox.sh(&format!("cd \"$OUT/plain\"\n{script}"));
+    assert_eq!(sandbox.sh(script), elsewhere);
+    assert!(elsewhere.contains("f: x") && elsewhere.contains("f: 126"), "{elsewhere}");
+    sandbox.unmount();
+    sandbox.mount_with(&["--allow-other"]);
+    assert!(checked(&sandbox));
+}
+
 /// An ordinary user mounts through fusermount3. In a mount namespace of its own, since /dev/fuse must be open to all,
 /// as Debian has it, and need not be in a container.
 #[test]
@@ -65,7 +96,7 @@ fn an_ordinary_user_mounts() {
         cd "$1"
         mkdir mnt
         ./caskfs mount store mnt
-        grep -q "^$1/store $1/mnt fuse.caskfs rw,nosuid,nodev.*user_id=65534" /proc/self/mounts
+        grep -q "^$1/store $1/mnt fuse.caskfs rw,nosuid,nodev.*user_id=65534.*,default_permissions" /proc/self/mounts
         echo value > mnt/key
         ./caskfs put store other thing
         [ "$(cat mnt/key mnt/other)" = "$(printf 'value\nthing')" ]

@@ -5,7 +5,10 @@ use super::place::{Node, Place};
 use super::snapshots::{self, inside, shown};
 use super::{READ_ONLY, Tree, is_reserved};
 use crate::fs::{DirectoryEntry, FilesystemStat, HandleId, OpenFlags, Sequence};
-use crate::store::{EntryId, Error, ROOT, Stat};
+use crate::store::{Attributes, EntryId, Error, Kind, ROOT, Stat};
+
+/// The permissions to execute: owner's, group's and others'.
+const EXECUTE: u16 = 0o111;
 
 impl Tree {
     /// See [`Filesystem::lookup`](super::Filesystem::lookup).
@@ -55,6 +58,18 @@ impl Tree {
             Place::Own(node) => self.own.stat(node),
             Place::Frozen(number, ROOT) => self.snapshots.root_of(number),
             Place::Frozen(number, id) => shown(number, self.snapshots.tree(number)?.getattr(id)?),
+        }
+    }
+
+    /// access(2) by root, who may do everything but execute what nobody may execute.
+    ///
+    /// # Errors
+    /// [`Error::AccessDenied`] for that.
+    pub fn check_access_of_root(&self, id: EntryId, execute: bool) -> Result<(), Error> {
+        let Attributes { kind, mode, .. } = self.getattr(id)?.attributes;
+        match execute && kind != Kind::Directory && mode & EXECUTE == 0 {
+            true => Err(Error::AccessDenied("nobody may execute it")),
+            false => Ok(()),
         }
     }
 

@@ -73,7 +73,7 @@ fn options_are_put_as_kernel_and_helper_want_them() {
     let mut options = MountOptions { mountpoint: "/mnt".into(), store: "/srv".into(), ..MountOptions::default() };
     let data = options.kernel_data(7);
     assert!(data.starts_with("fd=7,rootmode=40000,user_id="), "{data}");
-    assert!(data.ends_with(",default_permissions"), "{data}");
+    assert_eq!(data.ends_with(",default_permissions"), options.checks_permissions(), "{data}");
     assert_eq!(
         options.helper_options(OsStr::new("a,b")),
         "nosuid,nodev,default_permissions,subtype=caskfs,fsname=a\\,b"
