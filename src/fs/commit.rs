@@ -212,6 +212,9 @@ impl Filesystem {
 
     /// Forgets what is staged of a file that is gone for good.
     pub(super) fn reap(&self, state: &mut State, id: EntryId) {
+        if state.staged(id).is_none() && state.accesses.get(id).is_none() {
+            return;
+        }
         let open = state.inodes.get(&id).is_some_and(|inode| inode.handles > 0);
         if !open && self.store.entry(id).is_err() {
             self.discard(state, id);

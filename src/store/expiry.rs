@@ -139,7 +139,7 @@ impl Store {
     /// [`Error::ReadOnly`], and as [`Transaction::commit`]. What is due is not shown all the same.
     pub fn expire_due(&self) -> Result<Vec<Expired>, Error> {
         let mut gone = Vec::new();
-        while self.is_due(self.now()) {
+        while self.expires() && self.is_due(self.now()) {
             self.check_writable()?;
             gone.extend(Transaction::new(self).expire()?);
         }
@@ -182,11 +182,17 @@ impl Store {
 
     /// Removes what is due, before somebody looks.
     pub(crate) fn remove_due(&self) {
-        if self.is_due(self.now())
+        if self.expires()
+            && self.is_due(self.now())
             && let Err(error) = self.expire_due()
         {
             log::debug!("keys have expired and are hidden, but not removed: {error}");
         }
+    }
+
+    /// Whether any file expires ever. Most stores have none that does, and need not look at the clock.
+    fn expires(&self) -> bool {
+        self.next_due.load(Ordering::Acquire) != i64::MAX
     }
 
     /// Whether a file is due at this time.
@@ -196,6 +202,9 @@ impl Store {
 
     /// What is due at this second or before it is not shown.
     pub(super) fn horizon(&self) -> i64 {
+        if !self.expires() {
+            return i64::MIN;
+        }
         let moment = self.taken().unwrap_or_else(|| self.now());
         if self.is_due(moment) { moment.seconds() } else { i64::MIN }
     }

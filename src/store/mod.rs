@@ -528,13 +528,7 @@ impl Store {
 
     /// Whether no record speaks of the entry yet, and whether it has a name.
     pub fn standing(&self, id: EntryId) -> Result<Standing, Error> {
-        let keydir = self.keydir.read();
-        let node = keydir.get(id).ok_or(Error::Stale)?;
-        Ok(match (node.provisional, node.state.links.is_empty() && id != ROOT) {
-            (_, true) => Standing::Unlinked,
-            (true, false) => Standing::Provisional,
-            (false, false) => Standing::Recorded,
-        })
+        self.keydir.read().standing(id).ok_or(Error::Stale)
     }
 
     fn acknowledge(&self, sequence: u64) -> Result<(), Error> {

@@ -72,10 +72,21 @@ pub struct Listed {
 }
 
 /// A key's components, checked.
-fn components(key: &[u8]) -> Result<Vec<&[u8]>, Error> {
-    let names: Vec<&[u8]> = key.split(|&byte| byte == b'/').collect();
-    names.iter().try_for_each(|name| check_name(name))?;
-    Ok(names)
+fn components(key: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Error> {
+    let names = || key.split(|&byte| byte == b'/');
+    names().try_for_each(check_name)?;
+    Ok(names())
+}
+
+/// The directory of a key, component by component, and its last name.
+fn parts(key: &[u8]) -> Result<(impl Iterator<Item = &[u8]>, &[u8]), Error> {
+    let (above, name) = match key.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (key.get(..slash), key.get(slash + 1..).unwrap_or_default()),
+        None => (None, key),
+    };
+    check_name(name)?;
+    let above = above.map(components).transpose()?;
+    Ok((above.into_iter().flatten(), name))
 }
 
 impl Store {
@@ -121,7 +132,7 @@ impl Store {
         value: &mut dyn Read,
         expires: Option<Time>,
     ) -> Result<(), Error> {
-        components(key)?;
+        components(key).map(drop)?;
         let mut update = Update { replace: true, ..Update::default() };
         // The bytes belong to nobody until the transaction is committed.
         let entry = self.resolve(key)?.map_or_else(|| self.spare_id(), |stat| Ok(stat.id))?;
@@ -357,8 +368,7 @@ impl Transaction<'_> {
 
     /// The directory and last name of a key; `None` if there is no such directory.
     fn walk<'k>(&self, key: &'k [u8]) -> Result<Option<(EntryId, &'k [u8])>, Error> {
-        let names = components(key)?;
-        let Some((last, above)) = names.split_last() else { return Err(Error::InvalidName) };
+        let (above, last) = parts(key)?;
         let mut id = ROOT;
         for name in above {
             match self.lookup(id, name) {
@@ -371,8 +381,7 @@ impl Transaction<'_> {
 
     /// The directory and last name of a key; directories that are missing are made.
     fn make_parents<'k>(&mut self, key: &'k [u8]) -> Result<(EntryId, &'k [u8]), Error> {
-        let names = components(key)?;
-        let Some((last, above)) = names.split_last() else { return Err(Error::InvalidName) };
+        let (above, last) = parts(key)?;
         let mut id = ROOT;
         for name in above {
             id = match self.lookup(id, name) {

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 
 use super::append::{Record, append};
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
@@ -44,6 +44,16 @@ pub struct Transaction<'a> {
     /// How many children each directory gained or lost.
     population: HashMap<EntryId, i64>,
     next_id: EntryId,
+}
+
+/// A name in a directory, as a key of `names`: the hash is that of the pair, and so must be made of the same parts.
+#[derive(Hash)]
+struct NameOf<'a>(EntryId, &'a [u8]);
+
+impl Equivalent<(EntryId, Box<[u8]>)> for NameOf<'_> {
+    fn equivalent(&self, (parent, name): &(EntryId, Box<[u8]>)) -> bool {
+        self.0 == *parent && *self.1 == **name
+    }
 }
 
 impl<'a> Transaction<'a> {
@@ -85,7 +95,7 @@ impl<'a> Transaction<'a> {
 
     /// The entry of this name in a directory.
     pub fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
-        match self.names.get(&(parent, name.into())) {
+        match self.names.get(&NameOf(parent, name)) {
             Some(entry) => *entry,
             None => self.store.keydir.read().lookup(parent, name),
         }

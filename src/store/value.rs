@@ -78,7 +78,10 @@ impl Store {
         };
         let len = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
         let buffer = buffer.get_mut(..len).unwrap_or_default();
-        buffer.fill(0);
+        // Holes are zeros.
+        if !matches!(extents.as_slice(), [(range, _)] if range.end - range.start == len as u64) {
+            buffer.fill(0);
+        }
         for (range, extent) in extents {
             let start = (range.start - offset) as usize;
             let Some(part) = buffer.get_mut(start..start + (range.end - range.start) as usize) else { continue };

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use engines::{Failure, Name};
+use engines::{Failure, Name, Purpose};
 
 /// Measures one engine, and prints a line of JSON for each operation.
 #[derive(Parser)]
@@ -50,11 +50,15 @@ fn main() -> Result<(), Failure> {
         measure::open(arguments.engine, &arguments.directory, arguments.keys)?.print()?;
         return Ok(());
     }
-    let engine = engines::open(arguments.engine, &arguments.directory)?;
     for operation in arguments.operations {
         match operation {
-            Operation::Load => measure::load(&*engine, arguments.keys, arguments.size)?.print()?,
+            Operation::Load => {
+                let engine = engines::open(arguments.engine, &arguments.directory, Purpose::Load)?;
+                measure::load(&*engine, arguments.keys, arguments.size)?.print()?;
+                engine.close()?;
+            }
             Operation::Put | Operation::Get => {
+                let engine = engines::open(arguments.engine, &arguments.directory, Purpose::Use)?;
                 let limit = std::time::Duration::from_secs_f64(arguments.seconds);
                 for threads in &arguments.threads {
                     let measurement = match operation {
@@ -63,9 +67,10 @@ fn main() -> Result<(), Failure> {
                     };
                     measurement.print()?;
                 }
+                engine.close()?;
             }
             Operation::Open => return Err("open is measured alone".into()),
         }
     }
-    engine.close()
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use caskfs_bench_mount::{Latencies, Measurement};
 
-use crate::engines::{self, Engine, Failure, Name};
+use crate::engines::{self, Engine, Failure, Name, Purpose};
 
 /// Pairs of a batch.
 const BATCH: u64 = 1000;
@@ -56,7 +56,7 @@ pub(crate) fn load(engine: &dyn Engine, keys: u64, size: usize) -> Result<Measur
 pub(crate) fn open(name: Name, directory: &Path, keys: u64) -> Result<Measurement, Failure> {
     let mut latencies = Latencies::default();
     let began = Instant::now();
-    let engine = engines::open(name, directory)?;
+    let engine = engines::open(name, directory, Purpose::Use)?;
     let key = loaded(keys / 2);
     if engine.get(key.as_bytes())?.is_none() {
         return Err(format!("{key} is not there").into());

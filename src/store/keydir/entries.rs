@@ -8,7 +8,8 @@ use hashbrown::hash_table::Entry as Slot;
 use super::blocks::{self, LONGEST, Place, Strings};
 use super::node::Node;
 use super::packed;
-use crate::store::attributes::{EntryId, Stat};
+use crate::store::Standing;
+use crate::store::attributes::{EntryId, ROOT, Stat};
 use crate::store::extents::{Extents, Runs};
 
 /// An entry: one that is kept whole, or the copy of a packed one.
@@ -153,6 +154,20 @@ impl Entries {
             None => packed::stat(self.packed.get(place)),
         };
         stat.filter(|stat| stat.links == 0 || stat.expires.is_none_or(|at| at.seconds() > second))
+    }
+
+    /// Whether a record speaks of an entry, and whether it has a name.
+    pub(in crate::store) fn standing(&self, id: EntryId) -> Option<Standing> {
+        let place = self.find(id)?;
+        let (provisional, nameless) = match self.whole_at(place) {
+            Some((id, node)) => (node.provisional, node.state.links.is_empty() && *id != ROOT),
+            None => (false, packed::stat(self.packed.get(place))?.links == 0),
+        };
+        Some(match (provisional, nameless) {
+            (_, true) => Standing::Unlinked,
+            (true, false) => Standing::Provisional,
+            (false, false) => Standing::Recorded,
+        })
     }
 
     /// Length and extents of a value, clipped to `range`.

@@ -21,6 +21,7 @@ use std::ops::Range;
 
 use hashbrown::{HashMap, HashSet};
 
+use super::Standing;
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 use super::directory::{self, Directory, first_place};
 use super::extents::{Extent, Runs};
@@ -104,6 +105,11 @@ impl Keydir {
     /// What stat shows of an entry.
     pub(in crate::store) fn stat(&self, id: EntryId) -> Option<Stat> {
         self.entries.stat(id)
+    }
+
+    /// Whether a record speaks of an entry, and whether it has a name.
+    pub(in crate::store) fn standing(&self, id: EntryId) -> Option<Standing> {
+        self.entries.standing(id)
     }
 
     /// What stat shows of an entry that a record speaks of, unless it is to be gone at this second.

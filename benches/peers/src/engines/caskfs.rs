@@ -1,16 +1,17 @@
-//! caskfs: a put waits for the disk by default.
+//! caskfs: a put waits for the disk by default, and so does a batch; a store is opened otherwise to be loaded.
 
 use std::path::Path;
 
 use caskfs::{Batch, Options, Store};
 
-use super::{Engine, Failure, Pairs};
+use super::{Engine, Failure, Pairs, Purpose};
 
 pub(crate) struct Caskfs(Store);
 
 impl Caskfs {
-    pub(crate) fn open(directory: &Path) -> Result<Caskfs, Failure> {
-        Ok(Caskfs(Store::open(directory, Options { create: true, ..Options::default() })?))
+    pub(crate) fn open(directory: &Path, purpose: Purpose) -> Result<Caskfs, Failure> {
+        let options = Options { create: true, durable: purpose == Purpose::Use, ..Options::default() };
+        Ok(Caskfs(Store::open(directory, options)?))
     }
 }
 

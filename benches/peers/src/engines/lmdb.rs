@@ -1,11 +1,12 @@
-//! LMDB through heed: each transaction is durable by default. What is loaded goes into one transaction a batch.
+//! LMDB through heed: each transaction is durable by default. What is loaded goes into one transaction a batch, and
+//! waits for the sync with `NO_SYNC`.
 
 use std::path::Path;
 
 use heed::types::Bytes;
-use heed::{Database, Env, EnvOpenOptions};
+use heed::{Database, Env, EnvFlags, EnvOpenOptions};
 
-use super::{Engine, Failure, Pairs};
+use super::{Engine, Failure, Pairs, Purpose};
 
 /// Bytes of address space; the file is as large as its content.
 const MAP: usize = 64 << 30;
@@ -17,9 +18,11 @@ pub(crate) struct Lmdb {
 
 impl Lmdb {
     #[expect(unsafe_code, reason = "the file is mapped, and nobody else writes to it")]
-    pub(crate) fn open(directory: &Path) -> Result<Lmdb, Failure> {
-        // SAFETY: the directory belongs to this benchmark alone, so that the mapped file changes through LMDB only.
-        let environment = unsafe { EnvOpenOptions::new().map_size(MAP).open(directory)? };
+    pub(crate) fn open(directory: &Path, purpose: Purpose) -> Result<Lmdb, Failure> {
+        let flags = if purpose == Purpose::Load { EnvFlags::NO_SYNC } else { EnvFlags::empty() };
+        // SAFETY: the directory belongs to this benchmark alone, so that the mapped file changes through LMDB only. And a load
+        // that does not come to its sync is thrown away.
+        let environment = unsafe { EnvOpenOptions::new().map_size(MAP).flags(flags).open(directory)? };
         let mut transaction = environment.write_txn()?;
         let keys = environment.create_database(&mut transaction, None)?;
         transaction.commit()?;

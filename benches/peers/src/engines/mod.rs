@@ -31,6 +31,15 @@ pub(crate) enum Name {
     Sled,
 }
 
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Each put is durable when it returns.
+    Use,
+    /// Batches are durable at the next sync.
+    Load,
+}
+
 /// A store that is open.
 pub(crate) trait Engine: Send + Sync {
     /// Durable when it returns.
@@ -50,12 +59,12 @@ pub(crate) trait Engine: Send + Sync {
 }
 
 /// Opens a store, or makes it.
-pub(crate) fn open(name: Name, directory: &Path) -> Result<Box<dyn Engine>, Failure> {
+pub(crate) fn open(name: Name, directory: &Path, purpose: Purpose) -> Result<Box<dyn Engine>, Failure> {
     std::fs::create_dir_all(directory)?;
     Ok(match name {
-        Name::Caskfs => Box::new(caskfs::Caskfs::open(directory)?),
+        Name::Caskfs => Box::new(caskfs::Caskfs::open(directory, purpose)?),
         Name::Fjall => Box::new(fjall::Fjall::open(directory)?),
-        Name::Lmdb => Box::new(lmdb::Lmdb::open(directory)?),
+        Name::Lmdb => Box::new(lmdb::Lmdb::open(directory, purpose)?),
         Name::Redb => Box::new(redb::Redb::open(directory)?),
         #[cfg(feature = "rocksdb")]
         Name::Rocksdb => Box::new(rocksdb::Rocksdb::open(directory)?),
