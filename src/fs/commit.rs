@@ -3,7 +3,7 @@
 use super::inode::State;
 use super::staged::{Fragment, Staged};
 use super::{Filesystem, Sequence, SyncMode};
-use crate::store::{EntryId, Error, MAX_EXTENT, Standing, Transaction, Update};
+use crate::store::{EntryId, Error, Standing, Transaction};
 
 /// Bytes of one file, filled up to whole blocks, held in memory before they are spilled.
 const INODE_LIMIT: usize = 1 << 20;
@@ -31,11 +31,8 @@ impl Filesystem {
         files: &[EntryId],
         change: impl FnOnce(&mut Transaction<'_>) -> Result<R, Error>,
     ) -> Result<(R, Sequence), Error> {
-        let mut updates = Vec::new();
         for &id in files {
-            if state.staged(id).is_some() {
-                updates.push((id, self.prepare(state, id)?));
-            }
+            self.fill_blocks(state, id)?;
         }
         let mut transaction = self.store.begin()?;
         for &id in files {
@@ -47,8 +44,10 @@ impl Filesystem {
             }
             transaction.set_attributes(id, attributes)?;
         }
-        for (id, update) in updates {
-            transaction.set_value(id, update)?;
+        for &id in files {
+            if let Some(staged) = state.staged(id) {
+                transaction.set_value(id, staged.update())?;
+            }
         }
         let result = change(&mut transaction)?;
         for &id in files {
@@ -64,33 +63,6 @@ impl Filesystem {
             state.accesses.settle(id);
         }
         Ok((result, sequence))
-    }
-
-    /// What the store must be told to make the staged value the published one. The staged value stays as it is, but
-    /// for being filled up to whole blocks.
-    fn prepare(&self, state: &mut State, id: EntryId) -> Result<Update, Error> {
-        self.fill_blocks(state, id)?;
-        let Some(staged) = state.staged(id) else { return Err(Error::Stale) };
-        let mut update =
-            Update { replace: staged.emptied, stage: staged.stage, size: staged.size, ..Update::default() };
-        let mut whole = staged.size == 0;
-        for (range, fragment) in staged.fragments.iter() {
-            match fragment {
-                Fragment::Memory(data) => {
-                    whole |= range == (0..staged.size) && data.len() <= MAX_EXTENT;
-                    update.bytes.push((range.start, data.clone()));
-                }
-                Fragment::Hole => update.holes.push((range.start, range.end - range.start)),
-                Fragment::Logged(_) => {}
-            }
-        }
-        if whole {
-            // The new value is all there: nothing of the old one, and nothing that was spilled, is needed.
-            update.replace = true;
-            update.stage = 0;
-            update.holes.clear();
-        }
-        Ok(update)
     }
 
     /// Completes the blocks that are only partly written from what lies beneath.

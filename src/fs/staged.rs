@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::store::{Extent, Piece, RangeMap, Time};
+use crate::store::{Extent, MAX_EXTENT, Piece, RangeMap, Time, Update};
 
 /// Extents begin and end at multiples of this (but for the value's end), so that many small writes do not leave the
 /// value in crumbs.
@@ -177,6 +177,29 @@ impl Staged {
             }
         }
         blocks
+    }
+
+    /// What the store must be told to make the staged value the published one. Its blocks are to be filled up before.
+    pub(super) fn update(&self) -> Update<'_> {
+        let mut update = Update { replace: self.emptied, stage: self.stage, size: self.size, ..Update::default() };
+        let mut whole = self.size == 0;
+        for (range, fragment) in self.fragments.iter() {
+            match fragment {
+                Fragment::Memory(data) => {
+                    whole |= range == (0..self.size) && data.len() <= MAX_EXTENT;
+                    update.bytes.push((range.start, data.into()));
+                }
+                Fragment::Hole => update.holes.push((range.start, range.end - range.start)),
+                Fragment::Logged(_) => {}
+            }
+        }
+        if whole {
+            // The new value is all there: nothing of the old one, and nothing that was spilled, is needed.
+            update.replace = true;
+            update.stage = 0;
+            update.holes.clear();
+        }
+        update
     }
 
     /// About how many bytes the value takes, given those of the published one.

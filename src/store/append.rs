@@ -16,7 +16,7 @@ pub(super) enum Record<'b> {
     Data { entry: EntryId, offset: u64, bytes: Cow<'b, [u8]> },
     Hole { entry: EntryId, offset: u64, len: u64 },
     Share { entry: EntryId, offset: u64, len: u64, extent: Extent },
-    Node { entry: EntryId, state: NodeState, stage: u64, inline: Option<Vec<u8>> },
+    Node { entry: EntryId, state: NodeState, stage: u64, inline: Option<Cow<'b, [u8]>> },
     Tombstone { entry: EntryId },
     Loss { entry: EntryId },
 }
@@ -44,14 +44,16 @@ impl Record<'_> {
         }
     }
 
-    /// The body up to the bytes of a value.
-    fn front(&self, sequence: u64, stage: u64) -> Vec<u8> {
+    /// Appends to `out` the body up to the bytes of a value.
+    fn put_front(&self, sequence: u64, stage: u64, out: &mut Vec<u8>) {
         match self {
-            Record::Data { offset, .. } => record::encode_data(stage, *offset).to_vec(),
-            Record::Hole { offset, len, .. } => record::encode_hole(stage, *offset, *len),
-            Record::Share { offset, len, extent, .. } => record::encode_share(stage, *offset, *len, extent),
-            Record::Node { state, stage, .. } => record::encode_node(state, sequence, *stage),
-            Record::Tombstone { .. } | Record::Loss { .. } => Vec::new(),
+            Record::Data { offset, .. } => out.extend_from_slice(&record::encode_data(stage, *offset)),
+            Record::Hole { offset, len, .. } => out.extend(record::encode_hole(stage, *offset, *len)),
+            Record::Share { offset, len, extent, .. } => {
+                out.extend(record::encode_share(stage, *offset, *len, extent));
+            }
+            Record::Node { state, stage, .. } => record::put_node(state, sequence, *stage, out),
+            Record::Tombstone { .. } | Record::Loss { .. } => {}
         }
     }
 
@@ -85,23 +87,25 @@ pub(super) fn append(
     if records.is_empty() {
         return Ok(first - 1);
     }
-    let fronts: Vec<Vec<u8>> = (first..)
-        .zip(records.iter().zip(stages))
-        .map(|(sequence, (record, stage))| record.front(sequence, *stage))
-        .collect();
-    let drafts: Vec<Draft<'_>> = records
-        .iter()
-        .zip(&fronts)
-        .map(|(record, front)| Draft { kind: record.kind(), entry: record.entry(), front, bulk: record.bulk() })
-        .collect();
+    // All fronts, one behind the other, and the length of each.
+    let (mut fronts, mut lengths) = (Vec::new(), Vec::with_capacity(records.len()));
+    for (sequence, (record, stage)) in (first..).zip(records.iter().zip(stages)) {
+        let start = fronts.len();
+        record.put_front(sequence, *stage, &mut fronts);
+        lengths.push(fronts.len() - start);
+    }
+    let mut rest = fronts.as_slice();
+    let mut drafts = Vec::with_capacity(records.len());
+    for (record, length) in records.iter().zip(&lengths) {
+        let (front, behind) = rest.split_at_checked(*length).unwrap_or_default();
+        rest = behind;
+        drafts.push(Draft { kind: record.kind(), entry: record.entry(), front, bulk: record.bulk() });
+    }
     let locations = appender.append(&drafts)?;
-    let lengths: Vec<u32> = drafts.iter().map(|draft| (draft.front.len() + draft.bulk.len()) as u32).collect();
     let mut keydir = keydir.write();
-    let sequences = first..;
-    let places = sequences.zip(locations).zip(lengths);
-    for ((record, ((sequence, location), body_len)), (stage, front)) in
-        records.into_iter().zip(places).zip(stages.iter().zip(&fronts))
-    {
+    let places = (first..).zip(locations).zip(lengths);
+    for ((record, ((sequence, location), front_len)), stage) in records.into_iter().zip(places).zip(stages) {
+        let body_len = (front_len + record.bulk().len()) as u32;
         let extent = Extent::own(location, body_len, 0, sequence);
         match record {
             Record::Data { entry, offset, bytes } => {
@@ -113,7 +117,7 @@ pub(super) fn append(
                 keydir.apply_share(entry, location.segment, share);
             }
             Record::Node { entry, state, stage, inline } => {
-                let inline = inline.map(|bytes| (front.len() as u32, bytes.len() as u32));
+                let inline = inline.map(|bytes| (front_len as u32, bytes.len() as u32));
                 keydir.apply_node(entry, sequence, location, body_len, NodeRecord { state, stage, inline });
             }
             Record::Tombstone { entry } => keydir.apply_tombstone(entry),

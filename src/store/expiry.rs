@@ -217,7 +217,7 @@ impl Store {
     }
 }
 
-impl Transaction<'_> {
+impl<'a> Transaction<'a> {
     /// Sets when a file is gone by itself, rounded up to a whole second, or that it stays.
     ///
     /// # Errors
@@ -235,7 +235,7 @@ impl Transaction<'_> {
     }
 
     /// Sets a key to a value, and when it expires.
-    pub(super) fn put_until(&mut self, key: &[u8], update: Update, at: Option<Time>) -> Result<(), Error> {
+    pub(super) fn put_until(&mut self, key: &[u8], update: Update<'a>, at: Option<Time>) -> Result<(), Error> {
         let id = self.put(key, update)?;
         self.edit(id)?.state.expires = at.map(Time::seconds_up);
         Ok(())

@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// Stages all pieces but the last, which stays in the update.
-    fn stage_pieces(&self, entry: EntryId, update: &mut Update, pieces: &mut Pieces<'_>) -> Result<(), Error> {
+    fn stage_pieces(&self, entry: EntryId, update: &mut Update<'_>, pieces: &mut Pieces<'_>) -> Result<(), Error> {
         let mut held: Option<(u64, Vec<u8>)> = None;
         while let Some(piece) = pieces().map_err(|source| io_error("reading what is imported", source))? {
             update.size = update.size.max(piece.0 + piece.1.len() as u64);
@@ -66,7 +66,7 @@ impl Store {
                 update.stage = self.stage(entry, update.stage, offset, &bytes)?.stage;
             }
         }
-        update.bytes.extend(held);
+        update.bytes.extend(held.map(|(offset, bytes)| (offset, bytes.into())));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! closes or syncs it. Symbolic links are not followed.
 
 use std::io::Read;
+use std::ops::Range;
 
 use super::Store;
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
@@ -16,14 +17,17 @@ use super::value::Update;
 /// Changes that are made together: all or none survive a crash.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
+    /// Keys and values, one after the other: two allocations for each would be half the work of a large batch.
+    bytes: Vec<u8>,
     changes: Vec<BatchChange>,
 }
 
+/// Where in `bytes` the keys and values of a change are.
 #[derive(Clone, Debug)]
 enum BatchChange {
-    Put(Vec<u8>, Vec<u8>, Option<Time>),
-    Remove(Vec<u8>),
-    Rename(Vec<u8>, Vec<u8>),
+    Put(Range<usize>, Range<usize>, Option<Time>),
+    Remove(Range<usize>),
+    Rename(Range<usize>, Range<usize>),
 }
 
 impl Batch {
@@ -33,32 +37,43 @@ impl Batch {
     }
 
     /// Sets a key.
-    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl Into<Vec<u8>>) -> &mut Batch {
-        self.changes.push(BatchChange::Put(key.as_ref().into(), value.into(), None));
-        self
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Batch {
+        self.put_until(key.as_ref(), value.as_ref(), None)
     }
 
     /// Sets a key that is gone by itself at a time, rounded up to a whole second.
-    pub fn put_expiring(
-        &mut self,
-        key: impl AsRef<[u8]>,
-        value: impl Into<Vec<u8>>,
-        at: impl Into<Time>,
-    ) -> &mut Batch {
-        self.changes.push(BatchChange::Put(key.as_ref().into(), value.into(), Some(at.into())));
-        self
+    pub fn put_expiring(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, at: impl Into<Time>) -> &mut Batch {
+        self.put_until(key.as_ref(), value.as_ref(), Some(at.into()))
     }
 
     /// Removes a key; that it is missing is no error.
     pub fn remove(&mut self, key: impl AsRef<[u8]>) -> &mut Batch {
-        self.changes.push(BatchChange::Remove(key.as_ref().into()));
+        let key = self.copy(key.as_ref());
+        self.changes.push(BatchChange::Remove(key));
         self
     }
 
     /// Renames a key, replacing the target.
     pub fn rename(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> &mut Batch {
-        self.changes.push(BatchChange::Rename(from.as_ref().into(), to.as_ref().into()));
+        let (from, to) = (self.copy(from.as_ref()), self.copy(to.as_ref()));
+        self.changes.push(BatchChange::Rename(from, to));
         self
+    }
+
+    fn put_until(&mut self, key: &[u8], value: &[u8], expires: Option<Time>) -> &mut Batch {
+        let (key, value) = (self.copy(key), self.copy(value));
+        self.changes.push(BatchChange::Put(key, value, expires));
+        self
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
     }
 }
 
@@ -113,7 +128,7 @@ impl Store {
             return self.put_reader_until(key, &mut &*value, expires);
         }
         let mut transaction = self.begin()?;
-        transaction.put_until(key, Update::whole(value.to_vec()), expires)?;
+        transaction.put_until(key, Update::whole(value), expires)?;
         let sequence = transaction.commit()?;
         self.acknowledge(sequence)
     }
@@ -146,7 +161,7 @@ impl Store {
     }
 
     /// Stages all that a reader gives; what is left over, less than an extent, stays in the update.
-    fn stage_reader(&self, entry: EntryId, update: &mut Update, value: &mut dyn Read) -> Result<(), Error> {
+    fn stage_reader(&self, entry: EntryId, update: &mut Update<'_>, value: &mut dyn Read) -> Result<(), Error> {
         let mut buffer = Vec::new();
         loop {
             buffer.clear();
@@ -161,7 +176,7 @@ impl Store {
         let rest = update.size;
         update.size += buffer.len() as u64;
         if !buffer.is_empty() {
-            update.bytes.push((rest, buffer));
+            update.bytes.push((rest, buffer.into()));
         }
         Ok(())
     }
@@ -222,11 +237,14 @@ impl Store {
     /// That of the first change that cannot be made.
     pub fn write(&self, batch: Batch) -> Result<(), Error> {
         let mut transaction = self.begin()?;
-        for change in batch.changes {
+        transaction.reserve(batch.changes.len());
+        for change in &batch.changes {
             match change {
-                BatchChange::Put(key, value, expires) => transaction.put_until(&key, Update::whole(value), expires)?,
-                BatchChange::Remove(key) => transaction.remove(&key).map(drop)?,
-                BatchChange::Rename(from, to) => transaction.rename_path(&from, &to)?,
+                BatchChange::Put(key, value, expires) => {
+                    transaction.put_until(batch.bytes(key), Update::whole(batch.bytes(value)), *expires)?;
+                }
+                BatchChange::Remove(key) => transaction.remove(batch.bytes(key)).map(drop)?,
+                BatchChange::Rename(from, to) => transaction.rename_path(batch.bytes(from), batch.bytes(to))?,
             }
         }
         let sequence = transaction.commit()?;
@@ -307,7 +325,7 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
-impl Transaction<'_> {
+impl<'a> Transaction<'a> {
     /// Attributes of an entry that a key makes: it belongs to whoever opened the store.
     pub(super) fn new_attributes(&self, kind: Kind, mode: u16) -> Attributes {
         let ((uid, gid), now) = (self.store.owner, self.now);
@@ -315,7 +333,7 @@ impl Transaction<'_> {
     }
 
     /// Sets the value of a key, keeping the entry and its attributes if it is there.
-    pub(super) fn put(&mut self, key: &[u8], update: Update) -> Result<EntryId, Error> {
+    pub(super) fn put(&mut self, key: &[u8], update: Update<'a>) -> Result<EntryId, Error> {
         let (parent, name) = self.make_parents(key)?;
         let id = match self.lookup(parent, name) {
             Some(id) => {
@@ -341,7 +359,13 @@ impl Transaction<'_> {
     }
 
     /// Sets a key to a value that is staged for `entry`: the key's own, or one that is to be made.
-    fn put_staged(&mut self, key: &[u8], update: Update, entry: EntryId, expires: Option<Time>) -> Result<(), Error> {
+    fn put_staged(
+        &mut self,
+        key: &[u8],
+        update: Update<'a>,
+        entry: EntryId,
+        expires: Option<Time>,
+    ) -> Result<(), Error> {
         let (parent, name) = self.make_parents(key)?;
         if self.lookup(parent, name).is_none() && self.view(entry, |_| ()).is_err() {
             self.check_vacant(parent, name)?;

@@ -73,10 +73,17 @@ pub(super) struct NodeRecord {
 
 /// The front of a node record with this sequence number. The inline value, if there is one, is the bulk.
 pub(super) fn encode_node(state: &NodeState, sequence: u64, stage: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_node(state, sequence, stage, &mut out);
+    out
+}
+
+/// [`encode_node`] behind what is in `out`.
+pub(super) fn put_node(state: &NodeState, sequence: u64, stage: u64, out: &mut Vec<u8>) {
     let NodeState { attributes, size, links, xattrs, target, expires, value_start } = state;
     let Attributes { kind, mode, uid, gid, rdev, atime, mtime, ctime } = *attributes;
     let names: usize = links.iter().map(|link| 11 + link.name.len()).sum();
-    let mut out = Vec::with_capacity(48 + names + target.len());
+    out.reserve(48 + names + target.len());
     let flags = [
         (FLAG_STAGE, stage != 0),
         (FLAG_XATTRS, !xattrs.is_empty()),
@@ -123,7 +130,6 @@ pub(super) fn encode_node(state: &NodeState, sequence: u64, stage: u64) -> Vec<u
     if let Some(expires) = expires {
         out.put_signed_varint(*expires);
     }
-    out
 }
 
 /// Reads the front of a node record with this sequence number, whose body has so much bulk behind it. `None` if it makes

@@ -57,7 +57,7 @@ fn id(store: &Store, key: &str) -> EntryId {
 }
 
 /// Makes what was staged an entry's value.
-fn publish(store: &Store, entry: EntryId, update: Update) {
+fn publish(store: &Store, entry: EntryId, update: Update<'_>) {
     let mut transaction = store.begin().unwrap();
     transaction.set_value(entry, update).unwrap();
     store.wait(transaction.commit().unwrap()).unwrap();

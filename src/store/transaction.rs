@@ -4,6 +4,7 @@
 //! is written as one record with its whole state, the records are appended as one, and only then applied to the
 //! keydir. A transaction that fails or is dropped has changed nothing.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use hashbrown::{Equivalent, HashMap};
@@ -21,7 +22,7 @@ use crate::log::{Appender, MAX_ENTRY};
 
 /// What a transaction makes of one entry.
 #[derive(Debug)]
-pub(super) struct Change {
+pub(super) struct Change<'b> {
     pub(super) state: NodeState,
     /// Made by this transaction.
     pub(super) fresh: bool,
@@ -29,15 +30,15 @@ pub(super) struct Change {
     pub(super) provisional: bool,
     /// It loses its last name.
     pub(super) removed: bool,
-    update: Option<Update>,
+    update: Option<Update<'b>>,
 }
 
-/// Changes to several entries, all or none.
+/// Changes to several entries, all or none. What it is to write may be borrowed, for as long as it is there.
 pub struct Transaction<'a> {
     pub(super) store: &'a Store,
     pub(super) appender: Appender<'a>,
     pub(super) now: Time,
-    changes: HashMap<EntryId, Change>,
+    changes: HashMap<EntryId, Change<'a>>,
     order: Vec<EntryId>,
     /// Names made (`Some`) and taken away (`None`).
     names: HashMap<(EntryId, Box<[u8]>), Option<EntryId>>,
@@ -70,6 +71,13 @@ impl<'a> Transaction<'a> {
             population: HashMap::new(),
             next_id,
         }
+    }
+
+    /// Makes room for so many changes: tables that grow are built anew each time.
+    pub(super) fn reserve(&mut self, changes: usize) {
+        self.changes.reserve(changes);
+        self.order.reserve(changes);
+        self.names.reserve(changes);
     }
 
     /// The present, the same for everything that this transaction does.
@@ -109,7 +117,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// The entry, to be changed: its record will be written.
-    pub(super) fn edit(&mut self, id: EntryId) -> Result<&mut Change, Error> {
+    pub(super) fn edit(&mut self, id: EntryId) -> Result<&mut Change<'a>, Error> {
         if !self.changes.contains_key(&id) {
             let (state, provisional) = {
                 let keydir = self.store.keydir.read();
@@ -129,7 +137,7 @@ impl<'a> Transaction<'a> {
         self.changes.get_mut(&id).ok_or(Error::Stale)
     }
 
-    pub(super) fn insert(&mut self, id: EntryId, change: Change) {
+    pub(super) fn insert(&mut self, id: EntryId, change: Change<'a>) {
         self.changes.insert(id, change);
         self.order.push(id);
     }
@@ -204,7 +212,7 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// [`Error::Stale`] if the entry is gone; those of the log.
-    pub fn set_value(&mut self, id: EntryId, mut update: Update) -> Result<(), Error> {
+    pub fn set_value(&mut self, id: EntryId, mut update: Update<'a>) -> Result<(), Error> {
         let (overtaken, foreign) = {
             let keydir = self.store.keydir.read();
             let foreign = |staged: &Staged| staged.entry != id;
@@ -385,19 +393,24 @@ pub struct StagedRun {
 }
 
 /// The records of a value that does not fit into its node record.
-fn push_value(entry: EntryId, update: Update, records: &mut Vec<Record<'_>>) {
+fn push_value<'b>(entry: EntryId, update: Update<'b>, records: &mut Vec<Record<'b>>) {
     for (offset, len) in update.holes {
         records.push(Record::Hole { entry, offset, len });
     }
     for (offset, bytes) in update.bytes {
         if (1..=MAX_EXTENT).contains(&bytes.len()) {
-            records.push(Record::Data { entry, offset, bytes: bytes.into() });
+            records.push(Record::Data { entry, offset, bytes });
             continue;
         }
         let mut at = offset;
-        for chunk in bytes.chunks(MAX_EXTENT) {
-            records.push(Record::Data { entry, offset: at, bytes: chunk.to_vec().into() });
+        let mut chunk = |chunk: Cow<'b, [u8]>| {
+            let offset = at;
             at += chunk.len() as u64;
+            records.push(Record::Data { entry, offset, bytes: chunk });
+        };
+        match bytes {
+            Cow::Borrowed(bytes) => bytes.chunks(MAX_EXTENT).for_each(|bytes| chunk(bytes.into())),
+            Cow::Owned(bytes) => bytes.chunks(MAX_EXTENT).for_each(|bytes| chunk(bytes.to_vec().into())),
         }
     }
 }

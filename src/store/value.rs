@@ -1,5 +1,6 @@
 //! Values: reading them, and describing a change of one.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::attributes::EntryId;
@@ -10,7 +11,7 @@ use super::{Store, merge};
 
 /// A change of a value. `size` is the value's length after it.
 #[derive(Clone, Debug, Default)]
-pub struct Update {
+pub struct Update<'b> {
     /// Nothing of the earlier value remains.
     pub replace: bool,
     /// What was staged before and becomes part of the value; 0 for nothing.
@@ -18,21 +19,22 @@ pub struct Update {
     /// Stretches that become zeros: offset and length.
     pub holes: Vec<(u64, u64)>,
     /// Bytes and their offsets. They overlap neither each other nor the holes.
-    pub bytes: Vec<(u64, Vec<u8>)>,
+    pub bytes: Vec<(u64, Cow<'b, [u8]>)>,
     /// Length of the value in bytes.
     pub size: u64,
 }
 
-impl Update {
+impl<'b> Update<'b> {
     /// A whole new value.
-    pub fn whole(value: Vec<u8>) -> Update {
+    pub fn whole(value: impl Into<Cow<'b, [u8]>>) -> Update<'b> {
+        let value = value.into();
         let size = value.len() as u64;
         let bytes = if value.is_empty() { Vec::new() } else { vec![(0, value)] };
         Update { replace: true, size, bytes, ..Update::default() }
     }
 
     /// The whole value, if it fits into the node's record.
-    pub(super) fn into_inline(mut self) -> Result<Vec<u8>, Update> {
+    pub(super) fn into_inline(mut self) -> Result<Cow<'b, [u8]>, Update<'b>> {
         let whole = match self.bytes.as_slice() {
             [] => self.size == 0,
             [(0, bytes)] => bytes.len() as u64 == self.size && bytes.len() <= MAX_EXTENT,

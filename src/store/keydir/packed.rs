@@ -53,7 +53,7 @@ pub(super) fn pack(id: EntryId, node: &Node, out: &mut Vec<u8>) -> bool {
         }
         Extents::Many(_) => return false,
     }
-    out.extend_from_slice(&record::encode_node(&node.state, sequence, 0));
+    record::put_node(&node.state, sequence, 0, out);
     true
 }
 

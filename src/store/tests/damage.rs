@@ -122,7 +122,7 @@ fn a_long_value_with_a_damaged_piece_is_refused() {
         let value = [marked("first piece", 131_072), marked("second piece", 131_072), vec![b'x'; 100]].concat();
         store.put("k", &value).unwrap();
         if patched {
-            let bytes = vec![(10, b"patch".to_vec())];
+            let bytes = vec![(10, b"patch".into())];
             publish(&store, id(&store, "k"), Update { bytes, size: value.len() as u64, ..Update::default() });
         }
         store.put("other", "1").unwrap();

@@ -14,7 +14,7 @@ fn turn_over(store: &Store) {
     (0..20).for_each(|round| store.put("filler", vec![round; 300]).unwrap());
 }
 
-fn update(store: &Store, key: &str, update: Update) -> Result<u64, Error> {
+fn update(store: &Store, key: &str, update: Update<'_>) -> Result<u64, Error> {
     let mut transaction = store.begin()?;
     transaction.set_value(id(store, key), update)?;
     transaction.commit()
@@ -93,7 +93,12 @@ fn a_value_in_pieces_outlives_the_record_that_published_it() {
     let (disk, store) = fresh();
     store.put("k", vec![1; 300_000]).unwrap();
     turn_over(&store);
-    update(&store, "k", Update { bytes: vec![(4_096, vec![2; 4_096])], size: 300_000, ..Update::default() }).unwrap();
+    update(
+        &store,
+        "k",
+        Update { bytes: vec![(4_096, [2; 4_096].as_slice().into())], size: 300_000, ..Update::default() },
+    )
+    .unwrap();
     turn_over(&store);
     let expected = || [vec![1; 4_096], vec![2; 4_096], vec![1; 300_000 - 8_192]].concat();
     // Each alone, so that a value and what published it part.

@@ -82,7 +82,11 @@ const FATES: [(&str, Fate); 7] = [
     }),
     ("patched", |store| {
         let size = store.stat("a").unwrap().unwrap().size;
-        publish(store, id(store, "a"), Update { bytes: vec![(50, vec![0; 60])], size, ..Update::default() });
+        publish(
+            store,
+            id(store, "a"),
+            Update { bytes: vec![(50, [0; 60].as_slice().into())], size, ..Update::default() },
+        );
     }),
     ("removed", |store| assert!(store.remove("a").unwrap())),
     ("renamed over", |store| {
@@ -144,7 +148,7 @@ fn a_value_shares_with_itself() {
     value.copy_within(1000..151_000, 200_001);
     turn_over(&store);
     // And what it was copied from is overwritten.
-    let bytes = vec![(900, vec![7; 100_000])];
+    let bytes = vec![(900, vec![7; 100_000].into())];
     publish(&store, entry, Update { bytes, size: 350_001, ..Update::default() });
     value[900..100_900].fill(7);
     turn_over(&store);
@@ -162,11 +166,15 @@ fn what_is_written_over_shared_bytes_stays() {
     let from = Lender::Value(id(&store, "a"), 0);
     let run = borrow(&store, entry, &[Loan { offset: 0, len: 140_000, from }]);
     // Along with the shared bytes, and behind them.
-    let bytes = vec![(10_000, vec![3; 5000])];
+    let bytes = vec![(10_000, vec![3; 5000].into())];
     let holes = vec![(30_000, 4000)];
     publish(&store, entry, Update { stage: run.stage, bytes, holes, size: 150_000, ..Update::default() });
     turn_over(&store);
-    publish(&store, entry, Update { bytes: vec![(60_000, vec![4; 100])], size: 150_000, ..Update::default() });
+    publish(
+        &store,
+        entry,
+        Update { bytes: vec![(60_000, [4; 100].as_slice().into())], size: 150_000, ..Update::default() },
+    );
     value[140_000..].copy_from_slice(&pattern(150_000, 2)[140_000..]);
     value[10_000..15_000].fill(3);
     value[30_000..34_000].fill(0);

@@ -86,7 +86,7 @@ fn a_value_is_patched_in_place() {
     for (offset, len, byte) in patches {
         expected.resize(expected.len().max(offset + len), 0);
         expected[offset..offset + len].fill(byte);
-        let bytes = vec![(offset as u64, vec![byte; len])];
+        let bytes = vec![(offset as u64, vec![byte; len].into())];
         publish(&store, entry, Update { bytes, size: expected.len() as u64, ..Update::default() });
         assert!(store.get("k").unwrap().unwrap() == expected, "{offset}");
     }
