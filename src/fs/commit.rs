@@ -57,6 +57,9 @@ impl Filesystem {
         }
         let sequence = transaction.commit()?;
         for &id in files {
+            if state.staged(id).is_some() {
+                state.committed(id, sequence);
+            }
             // What was published of its stage is no longer there to be forgotten.
             self.discard(state, id);
             state.settle(id);
@@ -143,8 +146,10 @@ impl Filesystem {
         if !wrote || only_emptied {
             return Ok(None);
         }
-        // Another handle's commit may have taken these bytes along: then it is that which must be durable.
-        let sequence = self.commit(state, id)?.unwrap_or_else(|| self.store.written());
+        // An fsync or another handle may have committed these bytes: then it is that which must be durable, and nothing that came
+        // after it.
+        let before = state.inodes.get(&id).map_or(0, |inode| inode.committed);
+        let sequence = self.commit(state, id)?.unwrap_or(before);
         state.handle(id, handle)?.wrote = false;
         Ok((self.options.sync != SyncMode::Interval).then_some(sequence))
     }
@@ -154,8 +159,9 @@ impl Filesystem {
     /// # Errors
     /// Those of the store.
     pub fn fsync(&self, id: EntryId) -> Result<Option<Sequence>, Error> {
-        self.commit(&mut self.state.lock(), id)?;
-        Ok(Some(self.store.written()))
+        // The log is one sequence: what is committed now comes after everything before.
+        let sequence = self.commit(&mut self.state.lock(), id)?;
+        Ok(Some(sequence.unwrap_or_else(|| self.store.written())))
     }
 
     /// RELEASE: the last descriptor of a handle is closed. Nobody waits for it, so errors can only be logged.

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 
 use super::access_time::Accesses;
 use super::staged::Staged;
-use super::types::HandleId;
+use super::types::{HandleId, Sequence};
 use crate::store::{EntryId, Error};
 
 /// An open file.
@@ -22,6 +22,8 @@ pub(super) struct Inode {
     pub(super) handles: u32,
     /// How many of the handles may write.
     pub(super) writers: u32,
+    /// Sequence number of the last commit of what was staged since it was opened; 0 if there was none.
+    pub(super) committed: Sequence,
     pub(super) staged: Option<Staged>,
 }
 
@@ -78,6 +80,13 @@ impl State {
         let staged = self.inodes.get_mut(&id)?.staged.take()?;
         self.dirty -= staged.memory;
         Some(staged)
+    }
+
+    /// What was staged of a file is committed with this sequence number.
+    pub(super) fn committed(&mut self, id: EntryId, sequence: Sequence) {
+        if let Some(inode) = self.inodes.get_mut(&id) {
+            inode.committed = sequence;
+        }
     }
 
     /// Puts it back.

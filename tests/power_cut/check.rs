@@ -188,6 +188,7 @@ impl Run<'_> {
             if acknowledges {
                 self.acknowledged = self.model.present();
             }
+            self.acknowledged = self.acknowledged.max(self.model.kept);
             check_read(&self.model, &driver, &call)?;
         }
         tap.answered(false);

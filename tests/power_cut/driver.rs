@@ -93,6 +93,7 @@ impl Driver {
         match self.begin(call)? {
             Acknowledged::By(Some(sequence)) => self.wait(sequence),
             Acknowledged::By(None) => Ok(false),
+            Acknowledged::Earlier(sequence) => self.wait_for_earlier(sequence),
             Acknowledged::Already => Ok(true),
         }
     }
@@ -102,6 +103,7 @@ impl Driver {
         match std::mem::replace(&mut self.stopped, Stopped::Before) {
             Stopped::Before => self.call(call),
             Stopped::Waiting(sequence) => self.wait(sequence),
+            Stopped::WaitingForEarlier(sequence) => self.wait_for_earlier(sequence),
             // The handle is closed; what it left behind is committed by whoever comes next.
             Stopped::Released(slot, id) => {
                 self.fs.fsync(id)?;
@@ -128,6 +130,12 @@ impl Driver {
             self.stopped = Stopped::Waiting(sequence);
         }
         answer.map(|()| true)
+    }
+
+    /// Waits for something that is in the log already, which says nothing of what came after it.
+    fn wait_for_earlier(&mut self, sequence: Sequence) -> Result<bool, Error> {
+        self.store().wait(sequence).inspect_err(|_| self.stopped = Stopped::WaitingForEarlier(sequence))?;
+        Ok(false)
     }
 
     fn begin(&mut self, call: &Call) -> Result<Acknowledged, Error> {
@@ -200,7 +208,11 @@ impl Driver {
             }
             Call::Flush { slot } => {
                 let (id, handle) = self.slot(*slot)?;
-                fs.flush(id, handle)?
+                let written = self.store().written();
+                match fs.flush(id, handle)? {
+                    Some(sequence) if sequence <= written => return Ok(Acknowledged::Earlier(sequence)),
+                    sequence => sequence,
+                }
             }
             Call::Fsync { slot } => fs.fsync(self.slot(*slot)?.0)?,
             Call::Release { slot } => {
@@ -321,6 +333,8 @@ impl Driver {
 enum Acknowledged {
     /// Waiting for this sequence number.
     By(Option<Sequence>),
+    /// Waiting for this one, which was given out before the call.
+    Earlier(Sequence),
     Already,
 }
 
@@ -330,6 +344,8 @@ enum Stopped {
     Before,
     /// Waiting for this sequence number.
     Waiting(Sequence),
+    /// The same, of a number that was given out before.
+    WaitingForEarlier(Sequence),
     /// Committing a file whose handle was closed already.
     Released(Slot, EntryId),
 }

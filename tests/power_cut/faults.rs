@@ -138,6 +138,7 @@ impl<'p> Faulty<'p> {
             if expected {
                 self.acknowledged = self.model.present();
             }
+            self.acknowledged = self.acknowledged.max(self.model.kept);
         }
         self.judge(disk, self.model.present(), false)?;
         disk.set_capacity(None);

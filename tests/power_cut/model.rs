@@ -65,6 +65,8 @@ pub(crate) struct Node {
     pub(crate) now: State,
     pub(crate) recorded: Option<State>,
     pub(crate) staged: Option<Staged>,
+    /// The place in the history of the tree in which what was staged last was published.
+    pub(crate) published: usize,
     pub(crate) handles: u32,
     pub(crate) writers: u32,
 }
@@ -86,6 +88,8 @@ pub(crate) struct Model {
     pub(crate) snapshots: Snapshots,
     /// The published trees, oldest first.
     history: Vec<Arc<Tree>>,
+    /// The place in the history that a call which published nothing itself has waited for.
+    pub(crate) kept: usize,
 }
 
 impl Model {
@@ -93,7 +97,7 @@ impl Model {
     pub(crate) fn new(history: Vec<Arc<Tree>>, sync: SyncMode, slots: usize) -> Model {
         let last = history.last().cloned().unwrap_or_default();
         let (nodes, snapshots) = Default::default();
-        let mut model = Model { nodes, slots: vec![None; slots], sync, snapshots, history };
+        let mut model = Model { nodes, slots: vec![None; slots], sync, snapshots, history, kept: 0 };
         // In order of the store's ids, so that what is in order of those there is in order of numbers here.
         let mut paths: Vec<&String> = last.entries.keys().collect();
         paths.sort_by_key(|path| last.ids.get(*path));
@@ -149,7 +153,7 @@ impl Model {
     }
 
     pub(crate) fn add(&mut self, state: State) -> Id {
-        self.nodes.push(Node { now: state, recorded: None, staged: None, handles: 0, writers: 0 });
+        self.nodes.push(Node { now: state, recorded: None, staged: None, published: 0, handles: 0, writers: 0 });
         self.nodes.len() - 1
     }
 

@@ -80,9 +80,13 @@ impl Model {
                 if !handle.wrote || only_emptied {
                     return Some(false);
                 }
-                self.commit(handle.id);
+                let (published, waits) = (self.commit(handle.id), self.sync != SyncMode::Interval);
+                if !published && waits {
+                    // Somebody else has published it: that is what must be durable.
+                    self.kept = self.kept.max(self.nodes[handle.id].published);
+                }
                 self.slots[*slot] = Some(Handle { wrote: false, ..handle });
-                Some(self.sync != SyncMode::Interval)
+                Some(published && waits)
             }
             Call::Fsync { slot } => {
                 let id = self.slots[*slot].as_ref()?.id;
@@ -242,9 +246,12 @@ impl Model {
         }
     }
 
+    /// A record of it follows.
     fn publish(&mut self, id: Id) {
+        let next = self.history().len();
         let node = &mut self.nodes[id];
         if let Some(staged) = node.staged.take() {
+            node.published = next;
             node.now.value = Arc::new(staged.bytes);
             node.now.times[1] = staged.mtime;
             node.now.times[2] = node.now.times[2].max(staged.ctime);

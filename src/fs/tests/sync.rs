@@ -82,3 +82,30 @@ fn a_sync_covers_every_change_before_it() {
     assert_eq!(after.value("renamed").unwrap(), b"value");
     assert_eq!(after.value("other").unwrap(), b"1");
 }
+
+/// Sixteen clients that fsync and close would otherwise wait for two syncs each: the second for what the others did.
+#[test]
+fn a_close_after_an_fsync_waits_for_nothing_that_came_later() {
+    let mount = mount(SyncMode::Close);
+    let (id, handle) = mount.create("key");
+    mount.write((id, handle), 0, b"value");
+    let synced = mount.fsync(id).unwrap().unwrap();
+    mount.filesystem.store().wait(synced).unwrap();
+    mount.filesystem.mkdir(&USER, ROOT, b"later", 0o755).unwrap();
+    let durable = mount.filesystem.store().info().unwrap().durable;
+    assert!(mount.flush(id, handle).unwrap().unwrap() <= durable);
+    // Until it is written to again.
+    mount.write((id, handle), 0, b"other");
+    assert!(mount.flush(id, handle).unwrap().unwrap() > durable);
+}
+
+#[test]
+fn a_close_waits_for_what_another_call_committed() {
+    let mount = mount(SyncMode::Close);
+    let (id, handle) = mount.create("key");
+    mount.write((id, handle), 0, b"value");
+    let durable = mount.filesystem.store().info().unwrap().durable;
+    mount.rename(ROOT, b"key", ROOT, b"renamed", RenameMode::Replace).unwrap();
+    let sequence = mount.flush(id, handle).unwrap().unwrap();
+    assert!(sequence > durable && sequence == mount.filesystem.store().written());
+}
