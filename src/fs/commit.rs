@@ -170,12 +170,13 @@ impl Filesystem {
     /// Those of the store; the bytes stay staged.
     pub fn release(&self, id: EntryId, handle: super::HandleId) -> Result<(), Error> {
         let state = &mut *self.state.lock();
-        let closed = state.close(id, handle)?;
-        let writers = state.inodes.get(&id).map_or(0, |inode| inode.writers);
+        let (closed, writers) = state.close(id, handle)?;
+        // A reader leaves nothing, but it may be the last to see what could not be committed before.
+        let leaves = closed.write || closed.made || state.staged(id).is_some();
         // A file that another writer has emptied since is that one's to commit: nothing of this handle is left in it.
         let only_emptied = state.staged(id).is_some_and(|staged| !staged.written);
         // What is staged of a file without a name stays: the inode can be opened again until it is forgotten.
-        let committed = match (closed.wrote && !only_emptied) || writers == 0 {
+        let committed = match leaves && ((closed.wrote && !only_emptied) || writers == 0) {
             true => self.commit(state, id).map(drop),
             false => Ok(()),
         };

@@ -1,6 +1,7 @@
 //! Open files: which there are, and what is staged of each.
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::access_time::Accesses;
 use super::staged::Staged;
@@ -12,6 +13,8 @@ use crate::store::{EntryId, Error};
 pub(super) struct Handle {
     pub(super) id: EntryId,
     pub(super) write: bool,
+    /// The file was made with it, and may be in no record yet.
+    pub(super) made: bool,
     /// Something was written through it that its FLUSH must see durable.
     pub(super) wrote: bool,
 }
@@ -39,12 +42,12 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn open(&mut self, id: EntryId, write: bool) -> HandleId {
+    pub(super) fn open(&mut self, id: EntryId, write: bool, made: bool) -> HandleId {
         let inode = self.inodes.entry(id).or_default();
         inode.handles += 1;
         inode.writers += u32::from(write);
         self.next_handle += 1;
-        self.handles.insert(self.next_handle, Handle { id, write, wrote: false });
+        self.handles.insert(self.next_handle, Handle { id, write, made, wrote: false });
         self.next_handle
     }
 
@@ -52,14 +55,16 @@ impl State {
         self.handles.get_mut(&handle).filter(|handle| handle.id == id).ok_or(Error::Stale)
     }
 
-    pub(super) fn close(&mut self, id: EntryId, handle: HandleId) -> Result<Handle, Error> {
-        self.handle(id, handle)?;
-        let handle = self.handles.remove(&handle).ok_or(Error::Stale)?;
-        if let Some(inode) = self.inodes.get_mut(&id) {
-            inode.handles -= 1;
-            inode.writers -= u32::from(handle.write);
-        }
-        Ok(handle)
+    /// Closes a handle. Returns it, and how many are left that may write.
+    pub(super) fn close(&mut self, id: EntryId, handle: HandleId) -> Result<(Handle, u32), Error> {
+        let handle = match self.handles.entry(handle) {
+            Entry::Occupied(entry) if entry.get().id == id => entry.remove(),
+            _ => return Err(Error::Stale),
+        };
+        let Some(inode) = self.inodes.get_mut(&id) else { return Ok((handle, 0)) };
+        inode.handles -= 1;
+        inode.writers -= u32::from(handle.write);
+        Ok((handle, inode.writers))
     }
 
     pub(super) fn open_files(&self) -> usize {

@@ -42,7 +42,7 @@ impl Filesystem {
             lists.give(&mut transaction, stat.id)?;
             transaction.commit_attributes(stat.id)?;
         }
-        let handle = state.open(stat.id, flags.write);
+        let handle = state.open(stat.id, flags.write, true);
         Ok((self.shown(&state, stat), handle))
     }
 
@@ -60,7 +60,7 @@ impl Filesystem {
         if flags.write {
             self.store.check_writable()?;
         }
-        Ok(self.state.lock().open(id, flags.write))
+        Ok(self.state.lock().open(id, flags.write, false))
     }
 
     /// Reads up to `size` bytes; fewer at the end.
