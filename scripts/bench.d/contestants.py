@@ -50,14 +50,17 @@ class Mounted:
 
 
 class Ceiling(Mounted):
-    """A filesystem in memory: what FUSE alone allows; or what it allows when an fsync waits for the disk."""
+    """A filesystem in memory: what FUSE alone allows; what it allows when the kernel checks no modes; or when an fsync
+    waits for the disk."""
 
-    def __init__(self, disk=False):
-        self.name = "ceiling-disk" if disk else "ceiling"
+    def __init__(self, unchecked=False, disk=False):
+        self.name = "ceiling-disk" if disk else "ceiling-unchecked" if unchecked else "ceiling"
+        self.unchecked = unchecked
         self.disk = disk
 
     def start(self, workshop, home, mountpoint):
-        return workshop.start(workshop.program("ceiling"), mountpoint, *(["--disk", home] if self.disk else []))
+        options = [*(["--unchecked"] if self.unchecked else []), *(["--disk", home] if self.disk else [])]
+        return workshop.start(workshop.program("ceiling"), mountpoint, *options)
 
 
 class Caskfs(Mounted):

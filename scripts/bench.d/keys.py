@@ -19,7 +19,8 @@ class Keys:
     def __init__(self, scale, juicefs):
         self.scale = scale
         self.contestants = [
-            Plain("disk"), Ceiling(), Ceiling(disk=True), Caskfs(), Plain("ext4"), Plain("ext4-nosync"), Redis(), JuiceFS(juicefs),
+            Plain("disk"), Ceiling(), Ceiling(unchecked=True), Ceiling(unchecked=True, disk=True), Caskfs(),
+            Caskfs("caskfs-others", ["--allow-other"]), Plain("ext4"), Plain("ext4-nosync"), Redis(), JuiceFS(juicefs),
             Plain("disk-root", on_disk=False), Caskfs("caskfs-root", on_disk=False), Plain("ext4-root", on_disk=False),
         ]  # fmt: skip
 

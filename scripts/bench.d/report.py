@@ -7,7 +7,8 @@ END = "<!-- As far as here. -->"
 
 # Columns in this order; what else was measured follows.
 ORDER = [
-    "caskfs", "ceiling", "disk", "ceiling-disk", "ext4", "ext4-nosync", "redis", "juicefs", "caskfs-root", "disk-root", "ext4-root",
+    "caskfs", "caskfs-others", "ceiling", "ceiling-unchecked", "disk", "ceiling-disk", "ext4", "ext4-nosync", "redis", "juicefs",
+    "caskfs-root", "disk-root", "ext4-root",
 ]  # fmt: skip
 
 

@@ -23,6 +23,9 @@ struct Arguments {
     /// client together.
     #[arg(long)]
     disk: Option<PathBuf>,
+    /// Lets the kernel leave the modes unchecked, as caskfs does for a root that alone may enter.
+    #[arg(long)]
+    unchecked: bool,
 }
 
 fn main() -> std::io::Result<()> {
@@ -31,8 +34,10 @@ fn main() -> std::io::Result<()> {
     config.mount_options = vec![
         MountOption::FSName("ceiling".into()),
         MountOption::CUSTOM("subtype=ceiling".into()),
-        MountOption::DefaultPermissions,
     ];
+    if !arguments.unchecked {
+        config.mount_options.push(MountOption::DefaultPermissions);
+    }
     config.acl = SessionACL::All;
     config.n_threads = Some(arguments.threads);
     config.clone_fd = arguments.threads > 1;
