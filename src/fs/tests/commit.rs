@@ -105,6 +105,14 @@ fn release_commits_a_file_that_was_only_created() {
 }
 
 #[test]
+fn release_commits_a_file_that_was_made_to_be_read() {
+    let mount = Mount::new();
+    let (stat, handle) = mount.filesystem.create(&USER, ROOT, b"key", 0o644, READ).unwrap();
+    assert!(!mount.close((stat.id, handle)));
+    assert_eq!(mount.saved("key").unwrap(), b"");
+}
+
+#[test]
 fn release_commits_a_file_that_was_only_emptied() {
     let mount = Mount::new();
     let id = mount.file("key", b"old");

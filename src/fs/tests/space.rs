@@ -71,6 +71,20 @@ fn a_failed_commit_leaves_the_old_value() {
 }
 
 #[test]
+fn the_last_reader_commits_what_the_writer_could_not() {
+    let mount = Mount::new();
+    let id = mount.file("key", b"old");
+    let (reader, writer) = (mount.open(id, READ), mount.open_truncated(&USER, id, WRITE));
+    let value = pattern(300_000, 1);
+    mount.write((id, writer), 0, &value);
+    mount.disk.set_capacity(Some(used(&mount.disk) + 100_000));
+    assert_eq!(errno(mount.release(id, writer)), libc::ENOSPC);
+    mount.disk.set_capacity(None);
+    mount.release(id, reader).unwrap();
+    assert!(mount.saved("key").unwrap() == value);
+}
+
+#[test]
 fn a_failed_spill_is_reported_to_the_writer() {
     let mount = Mount::new();
     let (id, handle) = mount.create("key");
