@@ -25,6 +25,7 @@ mod mount_table;
 mod mountpoint;
 mod patience;
 mod placement;
+mod pool;
 mod probe;
 mod readahead;
 mod received_fd;

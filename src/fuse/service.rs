@@ -1,21 +1,28 @@
 //! What every handler needs, and the thread that it runs on.
+//!
+//! Event loops wait for no disk: what may have to goes to one of two pools. Opening a snapshot takes as long as a start, so
+//! that it has threads of its own; reads of the store do not wait behind it.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use fuser::INodeNo;
 
 use super::Invalidator;
 use super::guard::Guard;
+use super::pool::Pool;
 use super::reply::Refuse;
 use super::supervisor::Event;
 use crate::fs::Tree;
+
+/// Requests of snapshots that are served at a time. Each may be opening one.
+const SNAPSHOT_THREADS: usize = 4;
 
 /// What is served, and what keeps a fault from spreading.
 pub(super) struct Service {
     pub(super) tree: Tree,
     pub(super) guard: Guard,
+    snapshots: Pool,
     /// Set when the session has begun.
     invalidator: OnceLock<Invalidator>,
 }
@@ -23,7 +30,12 @@ pub(super) struct Service {
 impl Service {
     /// Serves `tree`, and reports its own faults to `events`.
     pub(super) fn new(tree: Tree, events: Sender<Event>) -> Arc<Service> {
-        Arc::new(Service { tree, guard: Guard::new(events), invalidator: OnceLock::new() })
+        Arc::new(Service {
+            tree,
+            guard: Guard::new(events),
+            snapshots: Pool::new("caskfs-snapshot", SNAPSHOT_THREADS),
+            invalidator: OnceLock::new(),
+        })
     }
 
     /// The session has begun: what tells the kernel of changes.
@@ -40,7 +52,7 @@ impl Service {
         }
     }
 
-    /// Runs a handler: here; or on a thread of its own, if it may have to open a snapshot. An event loop that did that
+    /// Runs a handler: here; or on a thread of the pool, if it may have to open a snapshot. An event loop that did that
     /// would serve nobody else for as long.
     pub(super) fn run<R: Refuse + Send + 'static>(
         self: &Arc<Self>,
@@ -53,10 +65,6 @@ impl Service {
             return self.guard.run(name, reply, |reply| handler(&self.tree, reply));
         }
         let service = Arc::clone(self);
-        let run = move || service.guard.run_apart(name, reply, |reply| handler(&service.tree, reply));
-        if let Err(error) = thread::Builder::new().name("caskfs-snapshot".into()).spawn(run) {
-            // The reply went with it, and has answered EIO.
-            log::error!("{name} of inode {id}: {error}");
-        }
+        self.snapshots.run(move || service.guard.run_apart(name, reply, |reply| handler(&service.tree, reply)));
     }
 }
