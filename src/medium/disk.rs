@@ -5,15 +5,18 @@
 //! having written anything (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::mem;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, Flock, FlockArg, PosixFadviseAdvice, fallocate, posix_fadvise};
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::statvfs;
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::{File, Lock, Medium, Space, Status};
 
@@ -102,13 +105,13 @@ impl Medium for Disk {
             .mode(0o600)
             .custom_flags(libc::O_CLOEXEC)
             .open(self.resolve(path)?)?;
-        Ok(Arc::new(DiskFile(file)))
+        Ok(Arc::new(DiskFile::new(file)))
     }
 
     fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
         let file =
             OpenOptions::new().read(true).write(write).custom_flags(libc::O_CLOEXEC).open(self.resolve(path)?)?;
-        Ok(Arc::new(DiskFile(file)))
+        Ok(Arc::new(DiskFile::new(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -211,40 +214,86 @@ fn is_read_only(error: &io::Error) -> bool {
 
 /// An open file of a [`Disk`]. Every call names its offset (pread(2), pwrite(2)), so threads share no position.
 #[derive(Debug)]
-struct DiskFile(fs::File);
+struct DiskFile {
+    file: fs::File,
+    /// The file system keeps everything in memory, and so does not know [`ReadWriteFlags::NOWAIT`].
+    in_memory: AtomicBool,
+}
+
+impl DiskFile {
+    fn new(file: fs::File) -> DiskFile {
+        DiskFile { file, in_memory: AtomicBool::new(false) }
+    }
+}
+
+/// statfs(2)'s word for ramfs.
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+
+/// Whether a file is on a file system that has no medium.
+fn is_in_memory(file: &fs::File) -> bool {
+    fstatfs(file).is_ok_and(|figures| matches!(figures.filesystem_type(), TMPFS_MAGIC | RAMFS_MAGIC))
+}
 
 impl File for DiskFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
+        self.file.read_at(buffer, offset)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+        if self.in_memory.load(Ordering::Relaxed) {
+            return self.read_exact_at(buffer, offset).map(|()| true);
+        }
+        let (mut rest, mut offset) = (buffer, offset);
+        while !rest.is_empty() {
+            match preadv2(&self.file, &mut [IoSliceMut::new(rest)], offset, ReadWriteFlags::NOWAIT) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    rest = rest.get_mut(count..).unwrap_or_default();
+                    offset += count as u64;
+                }
+                Err(rustix::io::Errno::AGAIN) => return Ok(false),
+                Err(rustix::io::Errno::INTR) => {}
+                // The file system does not know the flag.
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {
+                    if !is_in_memory(&self.file) {
+                        return Ok(false);
+                    }
+                    self.in_memory.store(true, Ordering::Relaxed);
+                    return self.read_exact_at(rest, offset).map(|()| true);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(data, offset)
+        self.file.write_at(data, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let len = i64::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
-        match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+        match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
             Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Err(io::ErrorKind::Unsupported.into()),
             other => Ok(other?),
         }
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn drop_cache(&self) {
         // Advice: a file system that does not take it is read all the same.
-        let _ = posix_fadvise(&self.0, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        let _ = posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
     }
 }
 

@@ -74,6 +74,12 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Reads up to `buffer.len()` bytes at `offset`; 0 at the end of the file. May be short.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// [`File::read_exact_at`] of what can be had without waiting for the medium, because the operating system keeps it in
+    /// memory. `false`: it cannot, or nobody knows, and the buffer holds anything.
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+        self.read_exact_at(buffer, offset).map(|()| true)
+    }
+
     /// Writes up to `data.len()` bytes at `offset`, growing the file where needed. May be short.
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize>;
 

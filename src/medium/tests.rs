@@ -328,3 +328,34 @@ fn names_that_are_not_utf8_are_listed_all_the_same() {
     let disk = Disk::new(directory.path());
     assert_eq!(disk.list("").unwrap(), ["a\u{fffd}"]);
 }
+
+#[test]
+fn a_cached_read_waits_for_no_disk() {
+    on_both(|medium| {
+        let file = medium.create("a").unwrap();
+        file.write_all_at(&[7; 10_000], 0).unwrap();
+        file.sync().unwrap();
+        let mut buffer = [0; 9_000];
+        let beyond = file.read_cached_at(&mut buffer, 5_000).map(|known| (known, ()));
+        assert!(beyond.is_err() || beyond.is_ok_and(|(known, ())| !known));
+        if file.read_cached_at(&mut buffer, 0).unwrap() {
+            assert_eq!(buffer, [7; 9_000]);
+        }
+    });
+    // Where the file system tells what it has in memory.
+    let directory = tempfile::tempdir().unwrap();
+    let file = Disk::new(directory.path()).create("a").unwrap();
+    file.write_all_at(&[7; 10_000], 0).unwrap();
+    let mut buffer = [0; 9_000];
+    if file.read_cached_at(&mut buffer, 0).unwrap() {
+        file.sync().unwrap();
+        file.drop_cache();
+        let on_disk = !matches!(
+            nix::sys::statfs::statfs(directory.path()).unwrap().filesystem_type(),
+            nix::sys::statfs::TMPFS_MAGIC
+        );
+        assert_eq!(file.read_cached_at(&mut buffer, 0).unwrap(), !on_disk);
+        file.read_exact_at(&mut buffer, 0).unwrap();
+        assert!(file.read_cached_at(&mut buffer, 0).unwrap());
+    }
+}
