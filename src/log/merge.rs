@@ -59,7 +59,7 @@ impl Log {
         segment: &SealedSegment,
         visit: &mut SealedVisitor<'_, E>,
     ) -> Result<Option<Damage>, E> {
-        let open = self.segments.read().get(&segment.id).cloned();
+        let open = self.segments.get(segment.id);
         let Some(open) = open else { return Err(Error::Moved.into()) };
         let context = || format!("reading segment {}", segment.id);
         let mut scanner = Scanner::new(&open, Some(segment.end)).context(context)?;
@@ -83,21 +83,6 @@ impl Log {
     /// Begins the output of a merge.
     pub fn merge_writer(&self) -> MergeWriter<'_> {
         MergeWriter { log: self, outputs: Vec::new(), buffer: Vec::new() }
-    }
-
-    /// Takes segments away that the manifest names no more. Whoever still reads one goes on; whoever comes later is
-    /// told that its records were moved.
-    pub fn drop_segments(&self, ids: &[u32]) {
-        for id in ids {
-            self.segments.write().remove(id);
-            if self.hinted.lock().remove(id) {
-                // A hint without its segment does not count, and the next start removes it.
-                let _ = self.medium.remove(&files::hint(*id));
-            }
-            if let Err(error) = self.medium.remove(&files::segment(*id)) {
-                log::warn!("segment {id} is merged, but its file stays: {error}");
-            }
-        }
     }
 }
 
@@ -204,12 +189,7 @@ impl MergeWriter<'_> {
             self.give_up();
             return Err(failed);
         }
-        {
-            let mut segments = self.log.segments.write();
-            for output in &self.outputs {
-                segments.insert(output.segment.id, Arc::clone(&output.segment));
-            }
-        }
+        self.log.segments.insert(self.outputs.iter().map(|output| Arc::clone(&output.segment)));
         manifest.sync().map_err(|error| self.log.fail("fsync of the manifest", &error))?;
         let sealed = |output: &Output| {
             let Output { end, first_sequence, last_sequence, .. } = *output;

@@ -32,6 +32,7 @@ mod repair;
 mod salvage;
 mod scan;
 mod segment;
+mod segments;
 mod settle;
 mod snapshot;
 mod snapshot_index;
@@ -47,7 +48,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 pub use codec::{Decoder, Encoder, Truncated};
 pub use copy::{Copied, CopyKind, Progress, copy_snapshot, is_frozen};
@@ -60,6 +61,7 @@ pub use record::{HEADER_LEN, Header, Location, MAX_BODY, MAX_ENTRY};
 pub use recovery::{Damage, Report, Visit};
 pub use repair::{Inspection, Preview, Quarantine, Step};
 pub use segment::Body;
+pub use segments::Segments;
 pub use snapshot::{Snapshot, is_snapshot_name};
 pub use statistics::LogStatistics;
 pub use verify::{Defect, Seen, Span};
@@ -69,6 +71,7 @@ use crate::medium::Medium;
 use ballast::Ballast;
 use manifest::Manifest;
 use segment::Segment;
+use segments::SegmentMap;
 use turn::{Taken, Turn};
 use writer::Writer;
 
@@ -113,7 +116,7 @@ pub struct Log {
     medium: Arc<dyn Medium>,
     options: LogOptions,
     id: StoreId,
-    segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    segments: SegmentMap,
     manifest: Mutex<Manifest>,
     writer: Mutex<Writer>,
     /// That of the one thread that syncs.
@@ -152,9 +155,8 @@ impl Log {
     pub fn size(&self) -> (usize, u64) {
         // In the order in which a writer that needs a new segment takes these locks.
         let active = self.writer.lock().position();
-        let segments = self.segments.read();
-        let bytes = segments.values().map(|segment| segment.end(active)).sum();
-        (segments.len(), bytes)
+        let segments = self.segments();
+        (segments.all().len(), segments.all().map(|segment| segment.end(active)).sum())
     }
 
     /// What the log has done since it was opened.
@@ -289,10 +291,10 @@ impl Log {
         };
         let Some((id, sealed)) = without else { return Ok(false) };
         self.hinted.lock().insert(id);
-        let Some(segment) = self.segments.read().get(&id).cloned() else { return Ok(true) };
+        let Some(segment) = self.segments.get(id) else { return Ok(true) };
         let written = hint::write(&*self.medium, &segment, &sealed);
         // A merge may have taken the segment away meanwhile.
-        if !self.segments.read().contains_key(&id) {
+        if !self.segments.contains(id) {
             let _ = self.medium.remove(&files::hint(id));
         }
         written.context(|| format!("writing the hint of segment {id}")).map(|()| true)
@@ -312,7 +314,7 @@ impl Log {
             Err(error) => return Err(self.fail("creating a segment", &error)),
         };
         manifest.sync().map_err(|error| self.fail("fsync of the manifest", &error))?;
-        self.segments.write().insert(id, Arc::clone(&segment));
+        self.segments.insert([Arc::clone(&segment)]);
         Ok(segment)
     }
 
@@ -321,21 +323,14 @@ impl Log {
     /// # Errors
     /// [`Error::Damaged`] if the bytes are not those that were written; [`Error::Moved`].
     pub fn read(&self, location: Location, body_len: u32, sequence: u64) -> Result<Body, Error> {
-        let segment = self.segments.read().get(&location.segment).cloned();
-        // Only a merge takes segments away.
-        let segment = segment.ok_or(Error::Moved)?;
-        let (header, body) = segment.read(location, body_len)?;
-        if header.sequence != sequence {
-            return Err(Error::Damaged { location, what: "another record is in its place" });
-        }
-        Ok(body)
+        self.segments().read(location, body_len, sequence)
     }
 
     /// Whether a segment reaches so far that a record with a body of this length may be there.
     pub fn may_hold(&self, location: Location, body_len: u32) -> bool {
         // In the order in which a writer that needs a new segment takes these locks.
         let active = self.writer.lock().position();
-        let end = self.segments.read().get(&location.segment).map_or(0, |segment| segment.end(active));
+        let end = self.segments.get(location.segment).map_or(0, |segment| segment.end(active));
         u64::from(location.offset) + record::record_len(body_len as usize) <= end
     }
 

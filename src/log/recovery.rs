@@ -20,12 +20,13 @@ use super::manifest::{Contents, LOST_END, Manifest, SegmentList};
 use super::record::{Header, Location, record_len};
 use super::scan::Scanner;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
+use super::segments::SegmentMap;
 use super::settle::{Tail, prove, settle};
 use super::snapshot::Snapshots;
 use super::statistics::Counters;
 use super::turn::Turn;
 use super::writer::Writer;
-use super::{AtomicU64, BTreeMap, Log, LogOptions, Mutex, OnceLock, RwLock};
+use super::{AtomicU64, BTreeMap, Log, LogOptions, Mutex, OnceLock};
 use crate::medium::Medium;
 
 /// A record met during recovery.
@@ -154,9 +155,8 @@ impl Log {
             ended.for_each(|tail| tail.segment.close(tail.end));
         }
         let log = Log {
-            medium,
             id,
-            segments: RwLock::new(segments),
+            segments: SegmentMap::new(segments, Arc::clone(&medium)),
             manifest: Mutex::new(manifest),
             writer: Mutex::new(writer),
             syncing: Turn::default(),
@@ -167,6 +167,7 @@ impl Log {
             counters: Counters::default(),
             ballast: Ballast::default(),
             options,
+            medium,
         };
         if !log.options.read_only {
             log.settle_snapshots().context(|| "clearing away unfinished snapshots".into())?;

@@ -22,14 +22,14 @@ impl Log {
     /// Segments that the manifest names, and that could not be opened: nothing is known of what was in them.
     pub fn lost_segments(&self) -> Vec<u32> {
         let manifest = self.manifest.lock();
-        let segments = self.segments.read();
-        manifest.segments.keys().filter(|id| !segments.contains_key(id)).copied().collect()
+        let segments = self.segments();
+        manifest.segments.keys().filter(|id| !segments.contains(**id)).copied().collect()
     }
 
     /// Whether nothing is appended to a segment any more.
     pub fn is_ended(&self, id: u32) -> bool {
         let active = self.writer.lock().position();
-        self.segments.read().get(&id).is_some_and(|segment| segment.is_ended() && segment.id != active.0)
+        self.segments.get(id).is_some_and(|segment| segment.is_ended() && segment.id != active.0)
     }
 
     /// Puts copies of the records of a sealed segment that are intact, and of which `keep` says that they make sense, in
@@ -41,7 +41,7 @@ impl Log {
         let sealed = self.manifest.lock().segments.get(&id).copied().flatten();
         let Some(sealed) = sealed else { return self.forget(id) };
         let mut writer = self.merge_writer();
-        let segment = self.segments.read().get(&id).cloned();
+        let segment = self.segments.get(id);
         if let Some(segment) = &segment {
             let hint = Hint::read(&*self.medium, segment, &sealed).ok().flatten();
             if let Err(error) = copy_intact(segment, sealed.end, hint, keep, &mut writer) {

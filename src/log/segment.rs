@@ -2,8 +2,8 @@
 
 use std::io;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::bad_blocks::BadBlocks;
 use super::codec::{Decoder, Encoder};
@@ -12,6 +12,7 @@ use super::files;
 use super::format::{FORMAT_VERSION, StoreId};
 use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
 use super::scan::Scanner;
+use super::segments::Trash;
 
 use crate::medium::{File, Medium};
 
@@ -70,6 +71,16 @@ pub(super) struct Segment {
     pub(super) illegible: bool,
     /// Where its records end; 0 while it may be appended to.
     end: AtomicU64,
+    /// Set once a merge has taken it away.
+    doomed: OnceLock<Arc<Trash>>,
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if let Some(trash) = self.doomed.take() {
+            trash.remove(self.id);
+        }
+    }
 }
 
 impl Segment {
@@ -91,7 +102,15 @@ impl Segment {
         file.write_all_at(&bytes, 0)?;
         file.sync()?;
         medium.sync_dir(files::SEGMENTS)?;
-        Ok(Segment { id, file, seed, damaged: false, illegible: false, end: AtomicU64::new(0) })
+        Ok(Segment {
+            id,
+            file,
+            seed,
+            damaged: false,
+            illegible: false,
+            end: AtomicU64::new(0),
+            doomed: OnceLock::new(),
+        })
     }
 
     /// Opens a segment that the manifest names; `epoch` is the manifest's.
@@ -122,7 +141,7 @@ impl Segment {
             }
         };
         let (illegible, seed) = (seed.is_none(), seed.unwrap_or(0));
-        Ok(Segment { id, file, seed, damaged, illegible, end: AtomicU64::new(0) })
+        Ok(Segment { id, file, seed, damaged, illegible, end: AtomicU64::new(0), doomed: OnceLock::new() })
     }
 
     /// Whether it was made by the writer of this epoch.
@@ -144,6 +163,12 @@ impl Segment {
     /// Declares where the records end: nothing is appended any more.
     pub(super) fn close(&self, end: u64) {
         self.end.store(end, Ordering::Release);
+    }
+
+    /// Has the file removed when nobody holds the segment any more.
+    pub(super) fn doom(&self, trash: Arc<Trash>) {
+        // It can be taken away only once.
+        let _ = self.doomed.set(trash);
     }
 
     /// Whether nothing is appended any more.

@@ -182,7 +182,7 @@ impl Log {
     }
 
     fn has_segment(&self, id: u32) -> bool {
-        self.segments.read().contains_key(&id)
+        self.segments.contains(id)
     }
 
     /// Removes a snapshot. When this returns it is gone for good; what it alone held is free.
@@ -323,7 +323,7 @@ impl Log {
             let segment = files::segment(id);
             match self.medium.hard_link(&segment, &format!("{temporary}/{segment}")) {
                 Err(error) if cannot_link(&error) => {
-                    let open = self.segments.read().get(&id).cloned();
+                    let open = self.segments.get(id);
                     let open = open.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
                     unlinked.push((open, sealed.map_or(0, |sealed| sealed.end)));
                     continue;

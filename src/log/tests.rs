@@ -8,6 +8,7 @@ mod hints;
 mod manifest;
 mod records;
 mod rotation;
+mod segments;
 mod torn;
 mod versions;
 

@@ -78,8 +78,8 @@ impl Log {
     pub fn spans(&self) -> Vec<Span> {
         // In the order in which a writer that needs a new segment takes these locks.
         let active = self.writer.lock().position();
-        let segments = self.segments.read();
-        segments.values().map(|segment| Span { segment: Arc::clone(segment), end: segment.end(active) }).collect()
+        let segments = self.segments();
+        segments.all().map(|segment| Span { segment: Arc::clone(segment), end: segment.end(active) }).collect()
     }
 
     /// Checks the format file and the manifest.
@@ -105,7 +105,7 @@ impl Log {
     /// The hints that are there and of no use: the next start reads the segments in their stead.
     pub fn useless_hints(&self) -> Vec<String> {
         let sealed = self.manifest.lock().segments.clone();
-        let segment = |id: &u32| self.segments.read().get(id).cloned();
+        let segment = |id: &u32| self.segments.get(*id);
         let useless = |(id, sealed): (&u32, &Option<Sealed>)| {
             let (segment, path) = (segment(id)?, files::hint(*id));
             let used = || matches!(Hint::read(&*self.medium, &segment, sealed.as_ref()?), Ok(Some(_))).then_some(());
@@ -143,7 +143,7 @@ impl Log {
     pub fn verify_span(&self, span: &Span, watch: &mut Watcher<'_>) -> ControlFlow<()> {
         let segment = &*span.segment;
         if let Err(error) = self.medium.open(&files::segment(segment.id), false)
-            && self.segments.read().contains_key(&segment.id)
+            && self.segments.contains(segment.id)
         {
             watch(Seen::Defect(span.defect(0, 0, format!("it cannot be opened: {error}"))))?;
         }
