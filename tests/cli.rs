@@ -13,6 +13,8 @@ mod exit_codes;
 mod keys;
 #[path = "cli/listings.rs"]
 mod listings;
+#[path = "cli/pipes.rs"]
+mod pipes;
 #[path = "cli/refusals.rs"]
 mod refusals;
 #[path = "cli/repair.rs"]

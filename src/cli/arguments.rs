@@ -146,6 +146,8 @@ pub(super) struct UmountArguments {
 }
 
 /// Print a key's value.
+///
+/// Keys that begin with a dash stand behind `--`: `caskfs get STORE -- -key`.
 #[derive(Debug, Args)]
 pub(super) struct KeyArguments {
     /// The store directory.
@@ -161,7 +163,8 @@ pub(super) struct PutArguments {
     pub(super) store: PathBuf,
     /// The key: a path from the store's root.
     pub(super) key: OsString,
-    /// The value; standard input if it is missing or `-`.
+    /// The value; standard input if it is missing or `-`. It may begin with a dash.
+    #[arg(allow_hyphen_values = true)]
     pub(super) value: Option<OsString>,
     /// How long the key is to live: `90s`, `15m`, `1h 30min`, `7days`. Without it, it stays, whatever was said before.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]

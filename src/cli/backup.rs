@@ -2,6 +2,7 @@
 //!
 //! The copy is made from a snapshot, by this process: a daemon only takes the snapshot, and removes it in the end.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -10,13 +11,14 @@ use super::arguments::BackupArguments;
 use super::control::Request;
 use super::exit::{DAMAGED, Failure, NESTED};
 use super::listing::bytes;
+use super::output::Output;
 use super::progress::Bar;
 use super::store_access::{Access, Opened, ask, open};
 use crate::log;
 use crate::medium::Disk;
 use crate::store::{Copied, Progress, backup_name, copy_backup};
 
-pub(super) fn run(arguments: &BackupArguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &BackupArguments, output: &mut Output) -> Result<(), Failure> {
     let BackupArguments { store, backup, json } = arguments;
     check_apart(store, backup)?;
     let about = |failure: Failure| failure.about(backup.display());
@@ -40,22 +42,23 @@ pub(super) fn run(arguments: &BackupArguments) -> Result<(), Failure> {
         }
     }?;
     drop(bar);
-    show("backup", &copied, *json);
+    show("backup", &copied, *json, output)?;
     complain(&copied, "the backup is complete, but the store is damaged, and so is its copy")
 }
 
 /// Says what was copied.
-pub(super) fn show(what: &str, copied: &Copied, json: bool) {
+pub(super) fn show(what: &str, copied: &Copied, json: bool, output: &mut Output) -> std::io::Result<()> {
     let Copied { segments, copied: fresh, bytes: size, removed, damage } = copied;
     if json {
         let damaged: u64 = damage.iter().map(|damage| damage.len).sum();
         let object = json!({
             "segments": segments, "copied": fresh, "bytes": size, "removed": removed, "damaged_bytes": damaged,
         });
-        println!("{object}");
+        writeln!(output, "{object}")?;
     } else {
-        println!("{what}: {segments} segments, {fresh} of them new ({}), {removed} removed", bytes(*size));
+        writeln!(output, "{what}: {segments} segments, {fresh} of them new ({}), {removed} removed", bytes(*size))?;
     }
+    Ok(())
 }
 
 /// Fails if something that was copied is damaged.

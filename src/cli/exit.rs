@@ -44,6 +44,8 @@ pub(super) const ALREADY_MOUNTED: u8 = 24;
 pub(super) const NOT_MOUNTED: u8 = 25;
 /// The mount is in use.
 pub(super) const BUSY: u8 = 26;
+/// Whoever read standard output went away: 128 and SIGPIPE, as a shell tells it.
+pub(super) const READER_GONE: u8 = 141;
 /// A fault in the program; the mount was stopped.
 pub(super) const FAULT: u8 = 70;
 
@@ -61,7 +63,9 @@ impl Failure {
 
     /// With what it is about in front: a key, a path.
     pub(super) fn about(mut self, what: impl std::fmt::Display) -> Failure {
-        self.message = format!("{what}: {}", self.message);
+        if !self.message.is_empty() {
+            self.message = format!("{what}: {}", self.message);
+        }
         self
     }
 }
@@ -111,6 +115,6 @@ impl From<fuse::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
-        Failure::new(OTHER, error.to_string())
+        super::output::failure(&error)
     }
 }

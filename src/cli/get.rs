@@ -3,10 +3,9 @@
 use super::arguments::KeyArguments;
 use super::control::Request;
 use super::exit::Failure;
-use super::store_access::{Access, call, key};
+use super::output::Output;
+use super::store_access::{fetch, key};
 
-pub(super) fn run(arguments: &KeyArguments) -> Result<(), Failure> {
-    let request = Request::Get { key: key(&arguments.key) };
-    let mut output = std::io::stdout().lock();
-    call(&arguments.store, Access::Read, &request, &mut std::io::empty(), &mut output).map(drop)
+pub(super) fn run(arguments: &KeyArguments, output: &mut Output) -> Result<(), Failure> {
+    fetch(&arguments.store, &Request::Get { key: key(&arguments.key) }, output)
 }

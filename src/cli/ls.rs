@@ -1,18 +1,18 @@
 //! `caskfs ls`: list keys.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 
 use super::arguments::LsArguments;
 use super::control::{Reply, Request};
 use super::exit::Failure;
 use super::listing::{long, object};
+use super::output::Output;
 use super::store_access::{Access, ask, key};
 
-pub(super) fn run(arguments: &LsArguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &LsArguments, output: &mut Output) -> Result<(), Failure> {
     let prefix = arguments.prefix.as_deref().map(key).unwrap_or_default();
     let request = Request::List { prefix, recursive: arguments.recursive };
     let Reply::Entries(entries) = ask(&arguments.store, Access::Read, &request)? else { return Ok(()) };
-    let mut output = BufWriter::new(std::io::stdout().lock());
     for entry in &entries {
         if arguments.json {
             writeln!(output, "{}", object(entry))?;
@@ -32,6 +32,5 @@ pub(super) fn run(arguments: &LsArguments) -> Result<(), Failure> {
         }
         output.write_all(b"\n")?;
     }
-    output.flush()?;
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! socket in the store directory (`control`); otherwise the command opens the store itself. Which of the two it is
 //! nobody notices.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod arguments;
 mod backup;
 mod compact;
@@ -24,12 +26,14 @@ mod merge_arguments;
 mod mount;
 mod mount_helper;
 mod mv;
+mod output;
 mod progress;
 mod put;
 mod repair;
 mod restore;
 mod rm;
 mod snapshot;
+mod spool;
 mod stat;
 mod store_access;
 mod umount;
@@ -37,6 +41,7 @@ mod values;
 mod verify;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -44,23 +49,27 @@ use clap::Parser;
 use arguments::{Arguments, Command};
 use exit::Failure;
 use mount_helper::Call;
+use output::Output;
 
 /// Runs the command that the process's arguments name, and returns its exit code: see `docs/EXIT_CODES.md`.
 pub fn main() -> ExitCode {
     let level = std::env::var("CASKFS_LOG").unwrap_or_else(|_| "warn".into());
     env_logger::Builder::new().parse_filters(&level).init();
-    match run(std::env::args_os().collect()) {
+    let mut output = Output::new();
+    let result = run(std::env::args_os().collect(), &mut output);
+    // What was printed comes before what is said of it.
+    match result.and(output.flush().map_err(Failure::from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("caskfs: {}", failure.message);
+                output::say(&failure.message);
             }
             ExitCode::from(failure.code)
         }
     }
 }
 
-fn run(arguments: Vec<OsString>) -> Result<(), Failure> {
+fn run(arguments: Vec<OsString>, output: &mut Output) -> Result<(), Failure> {
     let arguments = match mount_helper::parse(&arguments).transpose()? {
         Some(Call::Mount(translated)) => translated,
         Some(Call::Remount { mountpoint, flags }) => return mount_helper::remount(&mountpoint, flags),
@@ -69,20 +78,20 @@ fn run(arguments: Vec<OsString>) -> Result<(), Failure> {
     match Arguments::parse_from(&arguments).command {
         Command::Mount(options) => mount::run(&options, arguments.get(2..).unwrap_or_default()),
         Command::Umount(options) => umount::run(&options),
-        Command::Get(options) => get::run(&options),
+        Command::Get(options) => get::run(&options, output),
         Command::Put(options) => put::run(&options),
         Command::Rm(options) => rm::run(&options),
         Command::Mv(options) => mv::run(&options),
-        Command::Ls(options) => ls::run(&options),
-        Command::Stat(options) => stat::run(&options),
-        Command::Info(options) => info::run(&options),
-        Command::Compact(options) => compact::run(&options),
-        Command::Snapshot(options) => snapshot::run(&options),
-        Command::Verify(options) => verify::run(&options),
-        Command::Backup(options) => backup::run(&options),
-        Command::Restore(options) => restore::run(&options),
+        Command::Ls(options) => ls::run(&options, output),
+        Command::Stat(options) => stat::run(&options, output),
+        Command::Info(options) => info::run(&options, output),
+        Command::Compact(options) => compact::run(&options, output),
+        Command::Snapshot(options) => snapshot::run(&options, output),
+        Command::Verify(options) => verify::run(&options, output),
+        Command::Backup(options) => backup::run(&options, output),
+        Command::Restore(options) => restore::run(&options, output),
         Command::Export(options) => export::run(&options),
         Command::Import(options) => import::run(&options),
-        Command::Repair(options) => repair::run(&options),
+        Command::Repair(options) => repair::run(&options, output),
     }
 }

@@ -1,13 +1,16 @@
 //! `caskfs repair`: make a damaged store whole again, as far as it can be.
 
+use std::io::Write;
+
 use serde_json::json;
 
 use super::arguments::RepairArguments;
 use super::exit::{DAMAGED, Failure, REPAIRABLE};
+use super::output::Output;
 use super::progress::Bar;
 use crate::store::{Options, Progress, RepairReport, Store};
 
-pub(super) fn run(arguments: &RepairArguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &RepairArguments, output: &mut Output) -> Result<(), Failure> {
     let RepairArguments { store, dry_run, json } = arguments;
     let mut bar = Bar::default();
     let mut progress = |Progress { done, total }: Progress| bar.show(done, Some(total));
@@ -21,12 +24,14 @@ pub(super) fn run(arguments: &RepairArguments) -> Result<(), Failure> {
             "dry_run": dry_run, "steps": steps, "lost_keys": lost_keys, "lost_directories": lost_directories,
             "quarantine": quarantine,
         });
-        println!("{object}");
+        writeln!(output, "{object}")?;
     } else {
-        print!("{report}");
+        write!(output, "{report}")?;
         match quarantine {
-            Some(quarantine) => println!("kept:    what was taken out, and this report, in {}", quarantine.display()),
-            None if steps.is_empty() => println!("there is nothing to repair"),
+            Some(quarantine) => {
+                writeln!(output, "kept:    what was taken out, and this report, in {}", quarantine.display())?
+            }
+            None if steps.is_empty() => writeln!(output, "there is nothing to repair")?,
             None => {}
         }
     }

@@ -1,11 +1,13 @@
 //! The way to a store: through its daemon if it is mounted, else by opening it.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::control::{Caches, Connection, Reply, Request, copy_value, execute};
 use super::exit::{Failure, LOCKED};
+use super::output::Output;
+use super::spool::Spool;
 use crate::store::{Error, MergePolicy, MergeWindow, Options, Store};
 use crate::{fuse, log};
 
@@ -98,30 +100,42 @@ pub(super) fn open_alone(path: &Path, options: &Options) -> Result<Store, Failur
     }
 }
 
-/// Sends a request the right way.
-pub(super) fn call(
-    path: &Path,
-    access: Access,
-    request: &Request,
-    input: &mut dyn Read,
-    output: &mut dyn Write,
-) -> Result<Reply, Failure> {
+/// Sends a request that neither brings nor fetches a value.
+pub(super) fn ask(path: &Path, access: Access, request: &Request) -> Result<Reply, Failure> {
+    call(path, access, request, &mut std::io::empty())
+}
+
+/// Sends a request with its value, all of which is there already.
+pub(super) fn send(path: &Path, request: &Request, value: &mut dyn Read) -> Result<(), Failure> {
+    call(path, Access::Create, request, value).map(drop)
+}
+
+fn call(path: &Path, access: Access, request: &Request, input: &mut dyn Read) -> Result<Reply, Failure> {
     request.check()?;
-    match open(path, &access.options(), |connection| connection.call(request, input, output))? {
+    match open(path, &access.options(), |connection| connection.call(request, input, &mut std::io::sink()))? {
         Opened::Asked(reply) => Ok(reply),
-        Opened::Store(store) => {
-            let reply = execute(&store, &Caches(None), request, input)?;
-            if let Reply::Value { id, size } = reply {
-                copy_value(&store, id, size, output)?;
-            }
-            Ok(reply)
-        }
+        Opened::Store(store) => execute(&store, &Caches(None), request, input),
     }
 }
 
-/// Sends a request that neither brings nor fetches a value.
-pub(super) fn ask(path: &Path, access: Access, request: &Request) -> Result<Reply, Failure> {
-    call(path, access, request, &mut std::io::empty(), &mut std::io::sink())
+/// Prints the value that a request asks for. The reader may be a program that waits for this store: so one that this
+/// process holds is closed before anything is said to it.
+pub(super) fn fetch(path: &Path, request: &Request, output: &mut Output) -> Result<(), Failure> {
+    request.check()?;
+    let options = Access::Read.options();
+    let opened = open(path, &options, |connection| connection.call(request, &mut std::io::empty(), output))?;
+    let Opened::Store(store) = opened else { return Ok(()) };
+    let Reply::Value { id, size } = execute(&store, &Caches(None), request, &mut std::io::empty())? else {
+        return Ok(());
+    };
+    if !output.may_wait() {
+        return copy_value(&store, id, size, output);
+    }
+    let mut spool = Spool::default();
+    copy_value(&store, id, size, &mut spool)?;
+    drop(store);
+    std::io::copy(&mut spool.into_value()?.bytes, output)?;
+    Ok(())
 }
 
 /// A key from the command line: a leading slash is the root's, and may stand or not.

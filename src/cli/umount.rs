@@ -5,6 +5,7 @@ use std::path::Path;
 use super::arguments::UmountArguments;
 use super::control::Connection;
 use super::exit::{BUSY, Failure, NOT_MOUNTED};
+use super::output;
 use crate::fuse::{self, MountState};
 
 pub(super) fn run(arguments: &UmountArguments) -> Result<(), Failure> {
@@ -14,7 +15,7 @@ pub(super) fn run(arguments: &UmountArguments) -> Result<(), Failure> {
     };
     if mounted.state == MountState::Dead {
         fuse::unmount_at(path, true)?;
-        eprintln!("caskfs: the daemon of {} had died; its mount is cleared away", path.display());
+        output::say(format_args!("the daemon of {} had died; its mount is cleared away", path.display()));
         return Ok(());
     }
     // The connection ends with the daemon, whatever comes before that.

@@ -1,6 +1,7 @@
 //! The commands beside the mount: both see the same keys at once.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use crate::command::{assert_refused, caskfs_fed, printed, text};
@@ -155,4 +156,39 @@ fn a_mounted_store_is_verified() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("\ndamaged: bad\n"), "{said}");
     assert!(!said.contains("good"), "{said}");
+}
+
+/// What a command has not said to its end, nobody has said: a killed one sets nothing, nor does one that cannot read.
+#[test]
+fn a_put_that_is_cut_short() {
+    let sandbox = Sandbox::mounted();
+    printed(sandbox.caskfs("put", &["key", "old"]));
+    let put = |len: u64| {
+        let mut stream = std::os::unix::net::UnixStream::connect(sandbox.store().join("control")).unwrap();
+        let key: Vec<String> = b"key".iter().map(u8::to_string).collect();
+        let line = format!(r#"{{"Put":{{"key":[{}],"ttl":null,"len":{len}}}}}"#, key.join(","));
+        stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+        stream.write_all(b"half of").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    };
+    let said = put(100);
+    assert!(said.contains("it ended 93 bytes too early"), "{said}");
+    assert_eq!(fs::read(sandbox.at("key")).unwrap(), b"old");
+    assert!(put(7).ends_with("\"Done\"\n"));
+    assert_eq!(fs::read(sandbox.at("key")).unwrap(), b"half of");
+
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_caskfs"));
+    command.args(["put".as_ref(), sandbox.store().as_os_str(), "key".as_ref()]);
+    let output = command.stdin(File::open("/").unwrap()).output().unwrap();
+    assert_refused(&output, 3, "standard input: Is a directory");
+    assert_eq!(fs::read(sandbox.at("key")).unwrap(), b"half of");
+    // Nor is the value of a command that waits for the rest of it.
+    let mut put = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    put.stdin.as_mut().unwrap().write_all(&[b'x'; 200_000]).unwrap();
+    put.kill().unwrap();
+    put.wait().unwrap();
+    assert_eq!(fs::read(sandbox.at("key")).unwrap(), b"half of");
 }

@@ -52,8 +52,10 @@ impl Connection {
         }
         // What it has taken on may take its time.
         stream.set_read_timeout(None)?;
-        // A refusal may come before all of the value is sent: then the answer says why.
-        let sent = std::io::copy(input, &mut stream).and_then(|_| stream.shutdown(Shutdown::Write));
+        // A refusal may come before all of the value is sent: then the answer says why. The daemon hears of the end in any
+        // case, and so does not wait for more.
+        let sent = std::io::copy(input, &mut stream);
+        let sent = stream.shutdown(Shutdown::Write).and(sent);
         let mut answer = BufReader::new(&stream);
         let mut bar = Bar::default();
         let mut line = String::new();

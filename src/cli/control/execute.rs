@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use super::{Entry, Merge, Recovery, Reply, Request, StoreInfo, verify};
 use crate::cli::exit::{Failure, NO_KEY, OTHER};
 use crate::cli::progress::Bar;
+use crate::cli::spool::Promised;
 use crate::fuse::Invalidator;
 use crate::log::FORMAT_VERSION;
 use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Store, Time, is_backup_name};
@@ -22,7 +23,15 @@ pub(in crate::cli) fn execute(
 ) -> Result<Reply, Failure> {
     Ok(match request {
         Request::Get { key } => get(store, key)?,
-        Request::Put { key, ttl } => {
+        Request::Put { key, ttl, len } => {
+            let mut promised;
+            let input = match len {
+                Some(len) => {
+                    promised = Promised::new(input, *len);
+                    &mut promised as &mut dyn Read
+                }
+                None => input,
+            };
             let put = || {
                 let ttl = ttl.map(|ttl| i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX));
                 store.put_reader_expiring(key, input, ttl.map(|ttl| Time(store.now().0.saturating_add(ttl))))

@@ -13,8 +13,9 @@ use crate::store::{self, Kind, Listed, Stat, check_name, check_snapshot_name};
 pub(in crate::cli) enum Request {
     /// A key's value.
     Get { key: Vec<u8> },
-    /// Set a key to the bytes that follow, for so long.
-    Put { key: Vec<u8>, ttl: Option<Duration> },
+    /// Set a key to the bytes that follow, for so long. With their number, so that a command that dies before it has sent
+    /// all of them sets nothing; an older one does not tell it.
+    Put { key: Vec<u8>, ttl: Option<Duration>, len: Option<u64> },
     /// Remove a key, or all below a directory.
     Remove { key: Vec<u8>, recursive: bool },
     /// Rename a key.
