@@ -7,6 +7,9 @@ use crate::store::{EntryId, Error};
 /// The kernel itself decides who may touch `trusted` and `security`.
 const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 
+/// The label of SELinux, which keeps those of a mount itself.
+const LABEL: &[u8] = b"security.selinux";
+
 fn check(name: &[u8]) -> Result<(), Error> {
     match NAMESPACES.iter().any(|space| name.len() > space.len() && name.starts_with(space)) {
         true => Ok(()),
@@ -22,6 +25,12 @@ impl Filesystem {
     pub fn getxattr(&self, id: EntryId, name: &[u8]) -> Result<Vec<u8>, Error> {
         self.check_readable(name)?;
         self.store.xattr(id, name)
+    }
+
+    /// Whether programs may be told that there is no such attribute here at all, so that they ask no further file for it.
+    /// So they are of what is asked of every file and set on few: access control lists and labels.
+    pub fn lacks_xattr(&self, name: &[u8]) -> bool {
+        (name == LABEL || AclKind::of(name).is_some()) && !self.store.knows_xattr(name)
     }
 
     /// The names of all extended attributes, each with a NUL behind it.

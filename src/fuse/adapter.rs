@@ -27,7 +27,7 @@ use super::attributes::{
 use super::reply::{Operation, Refuse, errno};
 use super::service::Service;
 use super::{capabilities, directory, groups};
-use crate::fs::{AccessTimes, AclKind, CopyEnd, SetAttributes, Tree, lasts};
+use crate::fs::{AccessTimes, AclKind, CopyEnd, Error, SetAttributes, Tree, lasts};
 use crate::store::EntryId;
 
 /// The longest name, in bytes.
@@ -356,7 +356,14 @@ impl fuser::Filesystem for Adapter {
 
     fn getxattr(&self, _request: &Request, id: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let name = name.as_bytes().to_vec();
-        self.answer_bytes("getxattr", id, size, reply, move |fs| fs.getxattr(id.0, &name));
+        // Where the kernel goes by lists it asks for them itself, and takes this for a failure.
+        let by_kernel = self.checked && AclKind::of(&name).is_some();
+        self.answer_bytes("getxattr", id, size, reply, move |fs| match fs.getxattr(id.0, &name) {
+            Err(Error::NoAttribute) if !by_kernel && fs.lacks_xattr(id.0, &name) => {
+                Err(Error::NotSupported("there is no such attribute in this store"))
+            }
+            other => other,
+        });
     }
 
     fn listxattr(&self, _request: &Request, id: INodeNo, size: u32, reply: ReplyXattr) {

@@ -9,12 +9,11 @@ use std::time::Duration;
 use fuser::{InitFlags, KernelConfig};
 
 /// What is asked for, and why it is safe for a filesystem that nobody else changes.
-const WANTED: [InitFlags; 6] = [
+const WANTED: [InitFlags; 5] = [
     // Lookups and readdirs of one directory at the same time: `fs` locks for itself.
     InitFlags::FUSE_PARALLEL_DIROPS,
-    // Attributes come with the names, when the kernel finds that they are asked for.
+    // Attributes come with the names, always: who lists a directory mostly looks at what is in it.
     InitFlags::FUSE_DO_READDIRPLUS,
-    InitFlags::FUSE_READDIRPLUS_AUTO,
     // A symbolic link's target never changes, and an inode number is never used again.
     InitFlags::FUSE_CACHE_SYMLINKS,
     // `fs` takes suid and sgid away itself on write, truncate and chown; it spares a GETXATTR before every write.
@@ -24,6 +23,8 @@ const WANTED: [InitFlags; 6] = [
 ];
 // Not asked for, on purpose: POSIX_LOCKS and FLOCK_LOCKS (the kernel's own locks work, and die with their process),
 // WRITEBACK_CACHE (slower here, and it hides data from sync(2)), EXPORT_SUPPORT (needs lookups of "." and ".."),
+// READDIRPLUS_AUTO (asks for attributes with the first names alone, unless they were looked at before the rest is read; `du`, git
+// and whoever else lists first and looks then sends a LOOKUP for every other name),
 // ATOMIC_O_TRUNC (OPEN comes before the kernel has looked whether the file is a running program: O_RDONLY | O_TRUNC
 // would empty it, and be refused; a SETATTR after OPEN empties it as atomically, since the file is then open for writing),
 // AUTO_INVAL_DATA (nobody else writes), NO_OPEN_SUPPORT (handles carry state).

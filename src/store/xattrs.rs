@@ -39,6 +39,11 @@ impl Store {
         found.map(|(_, value)| value.to_vec()).ok_or(Error::NoAttribute)
     }
 
+    /// Whether any entry may have an attribute of this name. It is never denied of one that has.
+    pub fn knows_xattr(&self, name: &[u8]) -> bool {
+        name == expiry::XATTR || self.keydir.read().knows_xattr(name)
+    }
+
     /// Whether the entry has any.
     pub fn has_xattrs(&self, id: EntryId) -> bool {
         self.keydir.read().get(id).is_some_and(|node| !node.state.xattrs.is_empty())

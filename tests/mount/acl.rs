@@ -1,6 +1,7 @@
 //! Access control lists, beside those of the filesystem that the temporary directory is on.
 
 use std::fs;
+use std::process::Command;
 
 use crate::sandbox::{Sandbox, needs_root, require};
 
@@ -180,4 +181,36 @@ fn a_mount_for_its_user_alone_keeps_lists_too() {
     sandbox.mount_with(&["--umask", "077"]);
     assert_eq!(sandbox.sh("stat -c %a k; getfattr -m - k"), "600\n");
     assert!(!sandbox.try_sh("setfacl -m u:1:r k").status.success());
+}
+
+/// `ls -l` asks each file for a list and a label, unless it was told that there are none here.
+#[test]
+fn what_no_key_has_is_asked_for_once() {
+    let answer = |sandbox: &Sandbox, name: &str| {
+        let mut command = Command::new("getfattr");
+        let output = command.args(["--absolute-names", "-n", name]).arg(sandbox.at("key")).output().unwrap();
+        String::from_utf8_lossy(&output.stderr).trim().rsplit(": ").next().unwrap_or_default().to_owned()
+    };
+    require("getfattr");
+    require("setfacl");
+    if !needs_root() {
+        return;
+    }
+    let names = ["system.posix_acl_access", "system.posix_acl_default", "security.selinux"];
+    let sandbox = Sandbox::mounted();
+    sandbox.sh("echo v > key; echo v > other");
+    for name in names {
+        assert_eq!(answer(&sandbox, name), "Operation not supported", "{name}");
+    }
+    assert_eq!(answer(&sandbox, "security.ima"), "No such attribute");
+    sandbox.sh("setfacl -m u:1234:r other; setfattr -n security.selinux -v label other");
+    for restarted in [false, true] {
+        if restarted {
+            sandbox.unmount();
+            sandbox.mount();
+        }
+        assert_eq!(answer(&sandbox, names[0]), "No such attribute");
+        assert_eq!(answer(&sandbox, names[1]), "Operation not supported");
+        assert_eq!(answer(&sandbox, names[2]), "No such attribute");
+    }
 }

@@ -257,6 +257,11 @@ impl Tree {
         }
     }
 
+    /// See [`Filesystem::lacks_xattr`](super::Filesystem::lacks_xattr).
+    pub fn lacks_xattr(&self, id: EntryId, name: &[u8]) -> bool {
+        matches!(Place::of(id), Ok(Place::Live(_))) && self.live.lacks_xattr(name)
+    }
+
     /// See [`Filesystem::listxattr`](super::Filesystem::listxattr).
     ///
     /// # Errors

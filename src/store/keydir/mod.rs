@@ -11,6 +11,7 @@
 mod blocks;
 mod due;
 mod entries;
+mod known_xattrs;
 mod lending;
 mod node;
 mod packed;
@@ -32,6 +33,7 @@ use crate::log::{HEADER_LEN, Location};
 use due::Due;
 pub(in crate::store) use entries::Entries;
 use entries::Entry;
+use known_xattrs::KnownXattrs;
 use lending::Lending;
 pub(in crate::store) use node::{Meta, Node};
 use pins::Pins;
@@ -71,6 +73,7 @@ pub(in crate::store) struct Keydir {
     lost: HashSet<EntryId>,
     /// While the log is read: entries that may have no name in the end.
     nameless: Option<HashSet<EntryId>>,
+    known_xattrs: KnownXattrs,
 }
 
 impl Keydir {
@@ -91,7 +94,13 @@ impl Keydir {
             damaged: HashMap::new(),
             lost: HashSet::new(),
             nameless: Some(HashSet::new()),
+            known_xattrs: KnownXattrs::default(),
         }
+    }
+
+    /// Whether an entry may have an extended attribute of this name: some entry has, or had one.
+    pub(in crate::store) fn knows_xattr(&self, name: &[u8]) -> bool {
+        self.known_xattrs.contains(name)
     }
 
     pub(in crate::store) fn get(&self, id: EntryId) -> Option<Entry<'_>> {
@@ -234,6 +243,7 @@ impl Keydir {
             }
         }
         self.due.change(id, None, state.due());
+        self.known_xattrs.note(&state);
         let mut node = Node::new(state);
         node.provisional = true;
         self.provisional += 1;
@@ -245,6 +255,7 @@ impl Keydir {
 
     /// Changes the attributes of an entry that no record speaks of: not yet, or not any more.
     pub(in crate::store) fn change_unrecorded(&mut self, id: EntryId, state: NodeState) {
+        self.known_xattrs.note(&state);
         let changed = self.entries.change(id, |node| {
             let before = node.state.due();
             node.state.attributes = state.attributes;
@@ -276,6 +287,7 @@ impl Keydir {
         record: NodeRecord,
     ) {
         self.next_id = self.next_id.max(id + 1);
+        self.known_xattrs.note(&record.state);
         let is_directory = record.state.attributes.kind == Kind::Directory;
         if let Some(nameless) = self.nameless.as_mut().filter(|_| record.state.links.is_empty()) {
             nameless.insert(id);
