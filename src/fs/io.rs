@@ -264,26 +264,50 @@ impl Filesystem {
         if offset >= size {
             return Err(Error::BeyondEnd);
         }
-        let data = self.data_ranges(&state, id, offset..size)?;
         match whence {
-            libc::SEEK_DATA => data.first().map(|range| range.start).ok_or(Error::BeyondEnd),
-            libc::SEEK_HOLE => {
-                let mut hole = offset;
-                for range in data {
-                    if range.start > hole {
-                        break;
-                    }
-                    hole = range.end;
-                }
-                Ok(hole)
+            libc::SEEK_DATA => {
+                let data = self.first_data(state.staged(id), id, offset)?;
+                data.filter(|data| *data < size).ok_or(Error::BeyondEnd)
             }
+            libc::SEEK_HOLE => Ok(self.first_hole(state.staged(id), id, offset)?.min(size)),
             _ => Err(Error::Invalid("lseek knows SEEK_DATA and SEEK_HOLE here")),
         }
     }
 
-    /// The stretches that are no holes, in order.
-    pub(super) fn data_ranges(&self, state: &State, id: EntryId, range: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
-        Ok(self.sources(state, id, range)?.iter().map(|(place, _)| place).collect())
+    /// The first byte at or behind `at` that is in no hole: what is staged hides what is published.
+    fn first_data(&self, staged: Option<&Staged>, id: EntryId, mut at: u64) -> Result<Option<u64>, Error> {
+        let Some(staged) = staged else { return self.store.first_data(id, at) };
+        for (place, fragment) in staged.fragments.overlapping(at..u64::MAX) {
+            let published = if staged.emptied { None } else { self.store.first_data(id, at)? };
+            match published.filter(|data| *data < place.start) {
+                Some(data) => return Ok(Some(data)),
+                None if !matches!(fragment, Fragment::Hole) => return Ok(Some(at.max(place.start))),
+                None => at = place.end,
+            }
+        }
+        if staged.emptied { Ok(None) } else { self.store.first_data(id, at) }
+    }
+
+    /// The first byte at or behind `at` that is in a hole.
+    fn first_hole(&self, staged: Option<&Staged>, id: EntryId, mut at: u64) -> Result<u64, Error> {
+        let Some(staged) = staged else { return self.store.first_hole(id, at) };
+        loop {
+            let (next, data) = match staged.fragments.overlapping(at..u64::MAX).next() {
+                Some((place, fragment)) if place.start <= at => (place.end, !matches!(fragment, Fragment::Hole)),
+                gap => {
+                    let next = gap.map_or(u64::MAX, |(place, _)| place.start);
+                    let hole = if staged.emptied { at } else { self.store.first_hole(id, at)? };
+                    if hole < next {
+                        return Ok(hole);
+                    }
+                    (next, true)
+                }
+            };
+            if !data {
+                return Ok(at);
+            }
+            at = next;
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl Filesystem {
     /// Sets an extended attribute.
     ///
     /// # Errors
-    /// As `mode` says; [`Error::AttributeTooLong`]; [`Error::NotSupported`].
+    /// As `mode` says; [`Error::AttributeTooLong`], [`Error::TooManyAttributes`]; [`Error::NotSupported`].
     pub fn setxattr(&self, id: EntryId, name: &[u8], value: &[u8], mode: XattrMode) -> Result<Option<Sequence>, Error> {
         check(name)?;
         let mut transaction = self.store.begin()?;

@@ -54,9 +54,12 @@ pub enum Error {
     /// There is no such extended attribute.
     #[error("no such extended attribute")]
     NoAttribute,
-    /// An extended attribute is too long, or there are too many.
+    /// An extended attribute is too long.
     #[error("extended attributes: {0}")]
     AttributeTooLong(&'static str),
+    /// There are too many extended attributes.
+    #[error("an entry has at most 256 KiB of extended attributes, and their names take at most 64 KiB with a NUL each")]
+    TooManyAttributes,
     /// There is nothing at or behind this offset.
     #[error("the offset is behind the end")]
     BeyondEnd,
@@ -122,7 +125,7 @@ impl Error {
             Error::AttributeTooLong(_) => libc::E2BIG,
             Error::BeyondEnd => libc::ENXIO,
             Error::TooLarge => libc::EFBIG,
-            Error::NoSpace | Error::OutOfMemory => libc::ENOSPC,
+            Error::NoSpace | Error::OutOfMemory | Error::TooManyAttributes => libc::ENOSPC,
             Error::ReadOnly => libc::EROFS,
             Error::Closing => libc::ESHUTDOWN,
             Error::DamagedKey { .. } | Error::Strict(_) | Error::Log(_) => libc::EIO,

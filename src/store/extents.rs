@@ -146,6 +146,24 @@ impl Extents {
         found
     }
 
+    /// The first byte at or behind `offset` that is in no hole.
+    pub(super) fn first_data(&self, offset: u64) -> Option<u64> {
+        match self {
+            Extents::None => None,
+            Extents::One(len, _) => (offset < *len).then_some(offset),
+            Extents::Many(map) => map.first_data(offset),
+        }
+    }
+
+    /// The first byte at or behind `offset` that is in a hole, or behind all extents.
+    pub(super) fn first_hole(&self, offset: u64) -> u64 {
+        match self {
+            Extents::None => offset,
+            Extents::One(len, _) => offset.max(*len),
+            Extents::Many(map) => map.first_gap(offset),
+        }
+    }
+
     /// Bytes that are not holes.
     pub(super) fn total(&self) -> u64 {
         match self {

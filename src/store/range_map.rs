@@ -1,7 +1,7 @@
 //! A map from stretches of a value to what is there. Stretches never overlap; a new one replaces what it covers.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, Range};
 
 /// What can be in a stretch.
 pub trait Piece: Clone {
@@ -19,11 +19,14 @@ pub struct RangeMap<P> {
     pieces: BTreeMap<u64, (u64, P)>,
     /// Bytes in all pieces together.
     total: u64,
+    /// Where runs of several pieces end, so that the next gap is found without walking through a run. A run is pieces
+    /// without a gap between them; those of one piece may be missing here, so that pieces far apart cost nothing.
+    ends: BTreeSet<u64>,
 }
 
 impl<P> Default for RangeMap<P> {
     fn default() -> Self {
-        RangeMap { pieces: BTreeMap::new(), total: 0 }
+        RangeMap { pieces: BTreeMap::new(), total: 0, ends: BTreeSet::new() }
     }
 }
 
@@ -46,10 +49,19 @@ impl<P: Piece> RangeMap<P> {
         self.remove(range.clone());
         self.total += range.end - range.start;
         self.pieces.insert(range.start, (range.end - range.start, piece));
+        self.join(&range);
     }
 
     /// Empties a stretch.
     pub fn remove(&mut self, range: Range<u64>) {
+        let before = self.total;
+        self.cut(&range);
+        if self.total != before {
+            self.part(&range);
+        }
+    }
+
+    fn cut(&mut self, range: &Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -81,6 +93,66 @@ impl<P: Piece> RangeMap<P> {
         }
     }
 
+    /// A piece is there now, where nothing was: the runs beside it go on through it.
+    fn join(&mut self, piece: &Range<u64>) {
+        let before = self.start_of_piece_ending(piece.start).is_some();
+        if before {
+            self.ends.remove(&piece.start);
+        }
+        match self.pieces.get(&piece.end) {
+            Some((len, _)) => {
+                let end = piece.end + len;
+                // A run of several has its end there already.
+                if !self.pieces.contains_key(&end) {
+                    self.ends.insert(end);
+                }
+            }
+            None if before => drop(self.ends.insert(piece.end)),
+            None => {}
+        }
+    }
+
+    /// Nothing is in a stretch any more: a run that reached into it ends before it.
+    fn part(&mut self, stretch: &Range<u64>) {
+        let inside = (Bound::Excluded(stretch.start), Bound::Included(stretch.end));
+        while let Some(&end) = self.ends.range(inside).next() {
+            self.ends.remove(&end);
+        }
+        let last = self.start_of_piece_ending(stretch.start);
+        if last.is_some_and(|start| self.start_of_piece_ending(start).is_some()) {
+            self.ends.insert(stretch.start);
+        }
+    }
+
+    fn start_of_piece_ending(&self, offset: u64) -> Option<u64> {
+        let (&start, (len, _)) = self.pieces.range(..offset).next_back()?;
+        (start + len == offset).then_some(start)
+    }
+
+    /// The piece at `offset`, unclipped.
+    fn at(&self, offset: u64) -> Option<(Range<u64>, &P)> {
+        let (&start, (len, piece)) = self.pieces.range(..=offset).next_back()?;
+        (start + len > offset).then(|| (start..start + len, piece))
+    }
+
+    /// The first offset at or behind this one where there is something. Takes as many steps as it takes to find a piece.
+    pub fn first_data(&self, offset: u64) -> Option<u64> {
+        match self.at(offset) {
+            Some(_) => Some(offset),
+            None => self.pieces.range(offset..).next().map(|(start, _)| *start),
+        }
+    }
+
+    /// The first offset at or behind this one where there is nothing. Takes as few steps, however many pieces follow one
+    /// another.
+    pub fn first_gap(&self, offset: u64) -> u64 {
+        let Some((place, _)) = self.at(offset) else { return offset };
+        match self.pieces.contains_key(&place.end) {
+            true => self.ends.range(place.end..).next().copied().unwrap_or(place.end),
+            false => place.end,
+        }
+    }
+
     /// The pieces that begin before `range.end` and end behind `range.start`, unclipped.
     pub fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = (Range<u64>, &P)> {
         let before =
@@ -104,8 +176,11 @@ impl<P: Piece> RangeMap<P> {
     /// Says that the piece beginning at `start`, which nothing follows closely, has grown by `bytes`.
     pub fn extended(&mut self, start: u64, bytes: u64) {
         if let Some((len, _)) = self.pieces.get_mut(&start) {
+            let end = start + *len;
             *len += bytes;
             self.total += bytes;
+            self.ends.remove(&end);
+            self.join(&(start..end + bytes));
         }
     }
 
@@ -117,6 +192,22 @@ impl<P: Piece> RangeMap<P> {
             *total -= if stays { 0 } else { *len };
             stays
         });
+        self.ends.clear();
+        let (mut end, mut pieces) = (0, 0);
+        for (&start, (len, _)) in &self.pieces {
+            if pieces > 0 && start == end {
+                pieces += 1;
+            } else {
+                if pieces > 1 {
+                    self.ends.insert(end);
+                }
+                pieces = 1;
+            }
+            end = start + len;
+        }
+        if pieces > 1 {
+            self.ends.insert(end);
+        }
     }
 
     /// Bytes in all pieces together.

@@ -135,4 +135,21 @@ impl Store {
         let node = keydir.get(id).ok_or(Error::Stale)?;
         Ok(node.extents.within(range).into_iter().map(|(range, _)| range).collect())
     }
+
+    /// The first byte of the published value at or behind `offset` that is in no hole, if there is one. Takes logarithmic
+    /// time, however many extents there are; so does [`Store::first_hole`].
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if the entry is gone.
+    pub fn first_data(&self, id: EntryId, offset: u64) -> Result<Option<u64>, Error> {
+        self.keydir.read().extents(id, |extents| extents.first_data(offset)).ok_or(Error::Stale)
+    }
+
+    /// The first byte of the published value at or behind `offset` that is in a hole, or behind all that was written.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if the entry is gone.
+    pub fn first_hole(&self, id: EntryId, offset: u64) -> Result<u64, Error> {
+        self.keydir.read().extents(id, |extents| extents.first_hole(offset)).ok_or(Error::Stale)
+    }
 }

@@ -11,6 +11,9 @@ use super::transaction::Transaction;
 const MAX_VALUE: usize = 64 << 10;
 /// The most bytes that the attributes of one entry may take together: all of them stand in each of its records.
 const MAX_TOTAL: usize = 256 << 10;
+/// The most bytes that their names may take, each with a NUL behind it: Linux lists no more (XATTR_LIST_MAX). The name that
+/// shows when a file expires has its room set aside.
+const MAX_NAMES: usize = (64 << 10) - expiry::XATTR.len() - 1;
 
 /// How an existing attribute is treated, as setxattr(2) has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +68,8 @@ impl Transaction<'_> {
     /// Sets an extended attribute.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::NoAttribute`] as `mode` says; [`Error::AttributeTooLong`]; [`Error::Stale`].
+    /// [`Error::Exists`], [`Error::NoAttribute`] as `mode` says; [`Error::AttributeTooLong`],
+    /// [`Error::TooManyAttributes`]; [`Error::Stale`].
     pub fn set_xattr(&mut self, id: EntryId, name: &[u8], value: &[u8], mode: XattrMode) -> Result<(), Error> {
         if name.is_empty() || name.len() > super::MAX_NAME || name.contains(&0) {
             return Err(Error::AttributeTooLong("a name has 1 to 255 bytes and no NUL"));
@@ -84,14 +88,17 @@ impl Transaction<'_> {
         let (there, others) = self.view(id, |state| {
             let there = state.xattrs.iter().any(|(known, _)| **known == *name);
             let others = state.xattrs.iter().filter(|(known, _)| **known != *name);
-            (there, others.map(|(name, value)| name.len() + value.len()).sum::<usize>())
+            let sum = |(total, names): (usize, usize), (name, value): &(Box<[u8]>, Box<[u8]>)| {
+                (total + name.len() + value.len(), names + name.len() + 1)
+            };
+            (there, others.fold((0, 0), sum))
         })?;
+        let (total, names) = (others.0 + name.len() + value.len(), others.1 + name.len() + 1);
         match (mode, there) {
             (XattrMode::Create, true) => return Err(Error::Exists),
             (XattrMode::Replace, false) => return Err(Error::NoAttribute),
-            _ if others + name.len() + value.len() > MAX_TOTAL => {
-                return Err(Error::AttributeTooLong("an entry has at most 256 KiB of them"));
-            }
+            // Where there were more names already, a value may still change.
+            _ if total > MAX_TOTAL || (names > MAX_NAMES && !there) => return Err(Error::TooManyAttributes),
             _ => {}
         }
         let now = self.now;

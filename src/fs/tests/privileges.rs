@@ -131,3 +131,34 @@ fn options_say_whose_everything_is() {
     let stored = Mount::on(disk, FilesystemOptions::default()).stat("key").unwrap().attributes;
     assert_eq!((stored.uid, stored.gid, stored.mode), (USER.uid, USER.gid, 0o644));
 }
+
+/// What can be set can be listed: a longer list than 64 KiB listxattr(2) answers with E2BIG, for good.
+#[test]
+fn the_names_of_xattrs_end_where_linux_lists_no_more() {
+    const LIST_MAX: usize = 65_536;
+    let mount = Mount::new();
+    let id = mount.file("key", b"value");
+    let name = |number: usize| format!("user.{number:0>249}").into_bytes();
+    let mut set = 0;
+    let refused = loop {
+        match mount.setxattr(id, &name(set), b"", XattrMode::Set) {
+            Ok(_) => set += 1,
+            Err(error) => break error.errno(),
+        }
+    };
+    assert_eq!((set, refused), ((LIST_MAX - 20) / 255, libc::ENOSPC));
+    // With what a mount shows beside them.
+    mount.setxattr(id, b"user.caskfs.expires", b"+1h", XattrMode::Set).unwrap();
+    assert!(mount.listxattr(id).unwrap().len() <= LIST_MAX);
+    // A value may still change, and one that goes makes room.
+    mount.setxattr(id, &name(7), b"new", XattrMode::Set).unwrap();
+    mount.removexattr(id, &name(8)).unwrap();
+    mount.setxattr(id, &name(8), b"again", XattrMode::Create).unwrap();
+    assert_eq!(errno(mount.setxattr(id, &name(set), b"", XattrMode::Set)), libc::ENOSPC);
+    // As are values that take too much together.
+    let id = mount.file("values", b"value");
+    for number in 0..3 {
+        mount.setxattr(id, &name(number), &[1; 65_536], XattrMode::Set).unwrap();
+    }
+    assert_eq!(errno(mount.setxattr(id, &name(3), &[1; 65_536], XattrMode::Set)), libc::ENOSPC);
+}

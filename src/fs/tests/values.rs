@@ -205,3 +205,63 @@ fn many_small_overwrites_do_not_leave_the_value_in_crumbs() {
     let extents = mount.store().data_ranges(id, 0..u64::MAX).unwrap().len();
     assert!(extents <= expected.len() / 4096 + 1, "{extents} extents");
 }
+
+/// Each is found in a few steps: with a list of all stretches for each seek this test would take minutes.
+#[test]
+fn thousands_of_holes_are_found_one_after_the_other() {
+    const STRETCHES: u64 = 8000;
+    let mount = Mount::new();
+    let open = mount.create("sparse");
+    (0..STRETCHES).for_each(|number| mount.write(open, number * 8192, b"x"));
+    for published in [false, true] {
+        let found = data(&mount, open.0);
+        assert!(found.iter().map(|stretch| stretch.0).eq((0..STRETCHES).map(|number| number * 8192)), "{published}");
+        assert!(found.iter().all(|(start, end)| (1..=4096).contains(&(end - start))), "{published}");
+        if !published {
+            mount.close(open);
+        }
+    }
+}
+
+/// What is staged hides what is published, data and holes alike, wherever they begin and end.
+#[test]
+fn a_seek_sees_what_a_read_sees() {
+    let mount = Mount::new();
+    let blocks = 48;
+    let mut random = 1u64;
+    let mut next = |below: u64| {
+        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (random >> 33) % below
+    };
+    for round in 0..60 {
+        let open = mount.create(&format!("file{round}"));
+        let mut filled = vec![false; blocks];
+        for step in 0..30 {
+            let (first, count) = (next(40) as usize, next(8) as usize + 1);
+            let punch = next(3) == 0;
+            let range = (first as u64 * 4096, count as u64 * 4096);
+            let size = mount.getattr(open.0).unwrap().size as usize / 4096;
+            match punch {
+                true => {
+                    allocate(&mount, open, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, range.0, range.1)
+                }
+                false => mount.write(open, range.0, &vec![1; range.1 as usize]),
+            }
+            let end = if punch { (first + count).min(size.max(first)) } else { first + count };
+            filled[first..end].fill(!punch);
+            if step % 10 == 9 {
+                mount.flush(open.0, open.1).unwrap();
+            }
+            let size = mount.getattr(open.0).unwrap().size / 4096;
+            for block in 0..size as usize {
+                let from =
+                    |wanted: bool| (block..size as usize).find(|at| filled[*at] == wanted).map(|at| at as u64 * 4096);
+                let (at, inside) = (block as u64 * 4096 + 7, |found: u64| found.max(block as u64 * 4096 + 7));
+                assert_eq!(mount.lseek(open.0, at, libc::SEEK_DATA).ok(), from(true).map(inside));
+                let hole = from(false).unwrap_or(size * 4096);
+                assert_eq!(mount.lseek(open.0, at, libc::SEEK_HOLE).unwrap(), inside(hole));
+            }
+        }
+        mount.close(open);
+    }
+}

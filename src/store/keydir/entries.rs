@@ -184,6 +184,18 @@ impl Entries {
         }
     }
 
+    /// Looks at where a value's bytes are.
+    pub(in crate::store) fn extents<R>(&self, id: EntryId, look: impl FnOnce(&Extents) -> R) -> Option<R> {
+        let place = self.find(id)?;
+        match self.whole_at(place) {
+            Some((_, node)) => Some(look(&node.extents)),
+            None => {
+                let (_, value) = packed::value(self.packed.get(place))?;
+                Some(look(&value.map_or(Extents::None, |(len, extent)| Extents::One(len, extent))))
+            }
+        }
+    }
+
     /// The first name of an entry for which `is_it` says yes, given parent and name.
     pub(in crate::store) fn find_name(
         &self,

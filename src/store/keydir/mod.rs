@@ -25,7 +25,7 @@ use hashbrown::{HashMap, HashSet};
 use super::Standing;
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 use super::directory::{self, Directory, first_place};
-use super::extents::{Extent, Runs};
+use super::extents::{Extent, Extents, Runs};
 use super::range_map::Piece;
 use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState, Share};
 use super::usage::Usage;
@@ -130,6 +130,11 @@ impl Keydir {
     /// there is damage: see [`Keydir::is_damaged`].
     pub(in crate::store) fn value(&self, id: EntryId, range: Range<u64>) -> Option<(u64, Runs)> {
         self.entries.value(id, range)
+    }
+
+    /// Looks at where a value's bytes are; `None` if there is no such entry.
+    pub(in crate::store) fn extents<R>(&self, id: EntryId, look: impl FnOnce(&Extents) -> R) -> Option<R> {
+        self.entries.extents(id, look)
     }
 
     /// The children of a directory.

@@ -67,6 +67,13 @@ fn spread(map: &RangeMap<Tagged>) -> Naive {
     naive
 }
 
+/// The first place from this one on where there is something, and the first where there is nothing.
+fn firsts(naive: &Naive, from: u64) -> (Option<u64>, u64) {
+    let places = || (from..2 * END).map(|place| (place, naive[place as usize]));
+    let data = places().find(|(_, slot)| slot.is_some()).map(|(place, _)| place);
+    (data, places().find(|(_, slot)| slot.is_none()).map_or(2 * END, |(place, _)| place))
+}
+
 proptest! {
     #[test]
     fn a_range_map_is_what_is_at_each_place(steps in vec(step(), 1..60), window in (0..END, 0..END)) {
@@ -101,6 +108,10 @@ proptest! {
             prop_assert_eq!(map.total(), naive.iter().flatten().count() as u64);
             prop_assert_eq!(map.len(), map.iter().count());
             prop_assert_eq!(map.is_empty(), map.iter().next().is_none());
+            for from in 0..2 * END {
+                let (data, gap) = firsts(&naive, from);
+                prop_assert_eq!((map.first_data(from), map.first_gap(from)), (data, gap), "from {}", from);
+            }
         }
         let (from, to) = (window.0.min(window.1), window.0.max(window.1));
         let touched: Vec<_> = map.overlapping(from..to).map(|(range, piece)| (range, piece.clone())).collect();
@@ -151,6 +162,10 @@ proptest! {
             }
             prop_assert_eq!(&found, &naive);
             prop_assert_eq!(extents.total(), naive.iter().flatten().count() as u64);
+            for from in 0..2 * END {
+                let (data, hole) = firsts(&naive, from);
+                prop_assert_eq!((extents.first_data(from), extents.first_hole(from)), (data, hole), "from {}", from);
+            }
             let borrowed = naive.iter().flatten().filter(|(sequence, _)| sequence % 2 == 1).count() as u64;
             prop_assert_eq!(usage.live(1), Live { bytes: extents.total(), borrowed });
             let found = extents.some(0, u64::MAX, Extent::is_borrowed);
