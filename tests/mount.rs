@@ -30,6 +30,8 @@ mod frozen;
 mod git;
 #[path = "mount/lifecycle.rs"]
 mod lifecycle;
+#[path = "mount/low_latency.rs"]
+mod low_latency;
 #[path = "mount/mapping.rs"]
 mod mapping;
 #[path = "mount/merges.rs"]

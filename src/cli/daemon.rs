@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
         read_only: arguments.read_only,
         allow_other: arguments.allow_other,
         access_times: arguments.atime.into(),
+        low_latency: arguments.low_latency,
         ..MountOptions::default()
     };
     // Before a store is made: a mount that is refused changes nothing.

@@ -66,6 +66,7 @@ fn translate(arguments: &[OsString]) -> Result<Call, Failure> {
             // The last of them counts.
             (b"relatime" | b"strictatime" | b"noatime", None) => atime = Some(flag(b"--atime=", key)),
             (b"nodiratime", None) => translated.push("--nodiratime".into()),
+            (b"low_latency", None) => translated.push("--low-latency".into()),
             (b"strict", None) => translated.push("--strict".into()),
             (b"allow_other", None) => translated.push("--allow-other".into()),
             (b"sync_mode", Some(mode)) => translated.push(flag(b"--sync=", mode)),

@@ -19,6 +19,14 @@ pub enum Error {
     /// An ordinary user mounts through fusermount3, and it is not installed.
     #[error("fusermount3 is not installed: install the package fuse3, or mount as root")]
     NoHelper,
+    /// The CPUs cannot be kept awake.
+    #[error(
+        "cannot open /dev/cpu_dma_latency ({source}): only root can have the CPUs kept awake; mount without --low-latency"
+    )]
+    LowLatency {
+        /// What open(2) said.
+        source: io::Error,
+    },
     /// fusermount3 said no.
     #[error("fusermount3 failed: {message}")]
     Helper {

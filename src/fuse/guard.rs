@@ -11,6 +11,7 @@ use std::sync::mpsc::Sender;
 
 use fuser::Errno;
 
+use super::awake::Awake;
 use super::reply::Refuse;
 use super::supervisor::Event;
 
@@ -33,17 +34,22 @@ impl Drop for LoopEnd {
 pub(super) struct Guard {
     events: Sender<Event>,
     panicked: AtomicBool,
+    /// Is told of each request.
+    awake: Option<Awake>,
 }
 
 impl Guard {
     /// A guard that reports to whoever receives `events`.
-    pub(super) fn new(events: Sender<Event>) -> Guard {
-        Guard { events, panicked: AtomicBool::new(false) }
+    pub(super) fn new(events: Sender<Event>, awake: Option<Awake>) -> Guard {
+        Guard { events, panicked: AtomicBool::new(false), awake }
     }
 
     /// Runs `handler`, which answers through `reply`. If it panics the reply, dropped in the unwinding, answers `EIO`.
     pub(super) fn run<R: Refuse>(&self, operation: &'static str, reply: R, handler: impl FnOnce(R)) {
         self.watch_thread();
+        if let Some(awake) = &self.awake {
+            awake.request();
+        }
         self.run_apart(operation, reply, handler);
     }
 

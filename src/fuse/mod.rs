@@ -11,6 +11,7 @@
 mod adapter;
 mod answer;
 mod attributes;
+mod awake;
 mod capabilities;
 mod directory;
 mod error;

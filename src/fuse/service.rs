@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use fuser::INodeNo;
 
 use super::Invalidator;
+use super::awake::Awake;
 use super::guard::Guard;
 use super::pool::Pool;
 use super::reply::Refuse;
@@ -29,10 +30,10 @@ pub(super) struct Service {
 
 impl Service {
     /// Serves `tree`, and reports its own faults to `events`.
-    pub(super) fn new(tree: Tree, events: Sender<Event>) -> Arc<Service> {
+    pub(super) fn new(tree: Tree, events: Sender<Event>, awake: Option<Awake>) -> Arc<Service> {
         Arc::new(Service {
             tree,
-            guard: Guard::new(events),
+            guard: Guard::new(events, awake),
             snapshots: Pool::new("caskfs-snapshot", SNAPSHOT_THREADS),
             invalidator: OnceLock::new(),
         })

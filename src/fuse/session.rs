@@ -14,6 +14,7 @@ use fuser::{Config, Session, SessionACL};
 use nix::unistd::geteuid;
 
 use super::adapter::Adapter;
+use super::awake::Awake;
 use super::mount_options::MountOptions;
 use super::mountpoint::Mountpoint;
 use super::placement::Placement;
@@ -63,6 +64,8 @@ impl Mount {
     /// # Errors
     /// One for each reason why the store cannot be mounted there: see [`Error`].
     pub fn new(filesystem: Arc<Filesystem>, options: &MountOptions) -> Result<Mount, Error> {
+        let awake = options.low_latency.then(Awake::new).transpose();
+        let awake = awake.map_err(|source| Error::LowLatency { source })?;
         let placement = Placement::check(options)?;
         let source = options.checked_source(placement.store.as_os_str())?;
         let path = placement.mountpoint.as_path();
@@ -73,7 +76,7 @@ impl Mount {
         };
         let second = connection.try_clone().map_err(Error::io("duplicate the connection of", path))?;
         let mountpoint = Mountpoint::find(path, second)?;
-        let mount = serve(filesystem, connection, &mountpoint, options).inspect_err(|_| {
+        let mount = serve(filesystem, connection, &mountpoint, options, awake).inspect_err(|_| {
             // The reason is what counts; that nothing answers there any more can be seen.
             let _ = mountpoint.sever();
         })?;
@@ -125,9 +128,10 @@ fn serve(
     connection: OwnedFd,
     mountpoint: &Mountpoint,
     options: &MountOptions,
+    awake: Option<Awake>,
 ) -> Result<Mount, Error> {
     let (sender, events) = mpsc::channel();
-    let service = Service::new(Tree::new(filesystem), sender.clone());
+    let service = Service::new(Tree::new(filesystem), sender.clone(), awake);
     let adapter = Adapter::new(Arc::clone(&service), options.checks_permissions());
     // The kernel has checked who may enter. fuser's own check by owner would deny a FLUSH to a process that got an open
     // file from another user's.

@@ -160,7 +160,7 @@ fn groups_of_a_process_are_read() {
 #[test]
 fn a_panic_is_reported_and_stops_all_handlers() {
     let (sender, events) = mpsc::channel();
-    let guard = Guard::new(sender);
+    let guard = Guard::new(sender, None);
     thread::scope(|scope| {
         scope.spawn(|| {
             guard.run("first", (), |()| {});
