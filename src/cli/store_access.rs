@@ -114,7 +114,7 @@ fn call(path: &Path, access: Access, request: &Request, input: &mut dyn Read) ->
     request.check()?;
     match open(path, &access.options(), |connection| connection.call(request, input, &mut std::io::sink()))? {
         Opened::Asked(reply) => Ok(reply),
-        Opened::Store(store) => execute(&store, &Caches(None), request, input),
+        Opened::Store(store) => execute(&store, &Caches(None), request, input, &|| true),
     }
 }
 
@@ -125,7 +125,7 @@ pub(super) fn fetch(path: &Path, request: &Request, output: &mut Output) -> Resu
     let options = Access::Read.options();
     let opened = open(path, &options, |connection| connection.call(request, &mut std::io::empty(), output))?;
     let Opened::Store(store) = opened else { return Ok(()) };
-    let Reply::Value { id, size } = execute(&store, &Caches(None), request, &mut std::io::empty())? else {
+    let Reply::Value { id, size } = execute(&store, &Caches(None), request, &mut std::io::empty(), &|| true)? else {
         return Ok(());
     };
     if !output.may_wait() {

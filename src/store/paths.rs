@@ -94,7 +94,7 @@ fn components(key: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Error> {
 }
 
 /// The directory of a key, component by component, and its last name.
-fn parts(key: &[u8]) -> Result<(impl Iterator<Item = &[u8]>, &[u8]), Error> {
+pub(super) fn parts(key: &[u8]) -> Result<(impl Iterator<Item = &[u8]>, &[u8]), Error> {
     let (above, name) = match key.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => (key.get(..slash), key.get(slash + 1..).unwrap_or_default()),
         None => (None, key),

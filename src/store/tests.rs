@@ -15,6 +15,7 @@ mod merge;
 mod names;
 mod paths;
 mod range_map;
+mod remove_tree;
 mod repair;
 mod share;
 mod snapshots;

@@ -192,3 +192,37 @@ fn a_put_that_is_cut_short() {
     put.wait().unwrap();
     assert_eq!(fs::read(sandbox.at("key")).unwrap(), b"half of");
 }
+
+/// One sync for all of it; and a command that is killed stops the daemon in what it does for it.
+#[test]
+fn a_tree_is_removed_by_a_command() {
+    let sandbox = Sandbox::mounted();
+    let fill =
+        |count: usize| sandbox.sh(&format!("mkdir -p d/e; seq {count} | sed 's,^,d/e/,' | xargs touch; sync -f d"));
+    let syncs = || {
+        sandbox
+            .sh("grep ^caskfs_sync_duration_seconds_count .caskfs/stats | cut -d' ' -f2")
+            .trim()
+            .parse::<u64>()
+            .unwrap()
+    };
+    fill(2_000);
+    assert_eq!(sandbox.sh("ls d/e | wc -l").trim(), "2000");
+    let before = syncs();
+    printed(sandbox.caskfs("rm", &["-r", "d"]));
+    // One, and those that come by themselves each second.
+    assert!(syncs() - before < 100, "{} syncs", syncs() - before);
+    assert_eq!(sandbox.sh("ls -A; ! test -e d/e/1"), "");
+
+    fill(20_000);
+    let mut stream = std::os::unix::net::UnixStream::connect(sandbox.store().join("control")).unwrap();
+    stream.write_all(b"{\"Remove\":{\"key\":[100],\"recursive\":true}}\n").unwrap();
+    let mut taken = [0];
+    stream.read_exact(&mut taken).unwrap();
+    drop(stream);
+    sandbox.wait("the request's end", || sandbox.log().contains("went away"));
+    let left = sandbox.sh("ls d/e | wc -l").trim().parse::<u64>().unwrap();
+    assert!(left > 0, "everything was removed for nobody");
+    printed(sandbox.caskfs("rm", &["-r", "d"]));
+    assert_eq!(sandbox.sh("ls -A"), "");
+}

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::num::NonZeroU64;
+use std::ops::ControlFlow;
 
 use super::{Entry, Merge, Recovery, Reply, Request, StoreInfo, verify};
 use crate::cli::exit::{Failure, NO_KEY, OTHER};
@@ -9,17 +10,21 @@ use crate::cli::progress::Bar;
 use crate::cli::spool::Promised;
 use crate::fuse::Invalidator;
 use crate::log::FORMAT_VERSION;
-use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Store, Time, is_backup_name};
+use crate::store::{
+    EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Removed, Store, Time, is_backup_name,
+};
 
 /// The kernel's caches, if the store is mounted: they must hear of changes that it did not make itself.
 pub(in crate::cli) struct Caches<'a>(pub(in crate::cli) Option<&'a Invalidator>);
 
-/// Does what a request says. `input` has the value of a `put`.
+/// Does what a request says. `input` has the value of a `put`; what takes long asks now and then whether whoever wants it
+/// still listens.
 pub(in crate::cli) fn execute(
     store: &Store,
     caches: &Caches<'_>,
     request: &Request,
     input: &mut dyn Read,
+    listens: &dyn Fn() -> bool,
 ) -> Result<Reply, Failure> {
     Ok(match request {
         Request::Get { key } => get(store, key)?,
@@ -40,7 +45,7 @@ pub(in crate::cli) fn execute(
             Reply::Done
         }
         Request::Remove { key, recursive } => {
-            remove(store, caches, key, *recursive)?;
+            remove(store, caches, key, *recursive, listens)?;
             Reply::Done
         }
         Request::Rename { from, to } => {
@@ -126,17 +131,24 @@ fn get(store: &Store, key: &[u8]) -> Result<Reply, Failure> {
     }
 }
 
-fn remove(store: &Store, caches: &Caches<'_>, key: &[u8], recursive: bool) -> Result<(), Failure> {
-    if recursive {
-        // Deepest first: a directory goes after what is in it.
-        let below = store.scan([key, b"/"].concat());
-        for Listed { key, .. } in below.iter().rev() {
-            caches.around(store, &[key], || store.remove(key)).map_err(|error| failed(key, error))?;
-        }
-    }
-    match caches.around(store, &[key], || store.remove(key)) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::new(NO_KEY, Error::NotFound.to_string()).about(String::from_utf8_lossy(key))),
+fn remove(
+    store: &Store,
+    caches: &Caches<'_>,
+    key: &[u8],
+    recursive: bool,
+    listens: &dyn Fn() -> bool,
+) -> Result<(), Failure> {
+    let removed = match recursive {
+        false => caches.around(store, &[key], || store.remove(key)).map(Some),
+        true => store.remove_tree(key, &mut |removed| {
+            caches.removed(removed);
+            if listens() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        }),
+    };
+    match removed {
+        Ok(Some(true)) => Ok(()),
+        Ok(None) => Err(Failure::new(OTHER, "removing was stopped, and a part is left")),
+        Ok(Some(false)) => Err(Failure::new(NO_KEY, Error::NotFound.to_string()).about(String::from_utf8_lossy(key))),
         Err(error) => Err(failed(key, error)),
     }
 }
@@ -200,6 +212,17 @@ fn info(store: &Store) -> Result<StoreInfo, Failure> {
 type Step = (EntryId, Vec<u8>, Option<EntryId>);
 
 impl Caches<'_> {
+    /// Drops names that are gone from the caches, and what is known of what they led to and were in.
+    fn removed(&self, removed: &[Removed]) {
+        let Some(invalidator) = self.0 else { return };
+        for Removed { parent, name, id } in removed {
+            let told = invalidator.entry(*parent, name).and_then(|()| invalidator.inode(*id));
+            if let Err(error) = told.and_then(|()| invalidator.inode(*parent)) {
+                log::warn!("the kernel did not take the news of a removed key: {error}");
+            }
+        }
+    }
+
     /// Runs a change and drops from the caches what it made untrue: names that now lead elsewhere, and what is known
     /// of the entries that the keys lead to and of the directories that they are in.
     fn around<R>(&self, store: &Store, keys: &[&[u8]], change: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {

@@ -90,6 +90,16 @@ fn listen(listener: &UnixListener, service: &Arc<Service>) {
     }
 }
 
+/// Whether there is still somebody at the other end. One who has said all that it has to say closes its half alone.
+fn listens(connection: &UnixStream) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let mut asked = [PollFd::new(connection.as_fd(), PollFlags::empty())];
+    let gone = poll(&mut asked, PollTimeout::ZERO).is_ok()
+        && asked.iter().any(|fd| fd.revents().is_some_and(|found| found.intersects(PollFlags::POLLHUP)));
+    !gone
+}
+
 impl Service {
     fn serve(&self, connection: &UnixStream) -> std::io::Result<()> {
         let mut input = BufReader::new(connection);
@@ -106,7 +116,7 @@ impl Service {
                 serde_json::to_writer(&mut output, &Reply::Progress { done, total })?;
                 output.write_all(b"\n").and_then(|()| output.flush())
             }),
-            Ok(request) => self.answer(&request, &mut input),
+            Ok(request) => self.answer(&request, &mut input, connection),
             Err(error) => Reply::Failed(Failure::new(
                 OTHER,
                 format!("the daemon does not know this request: it may be older than the command ({error})"),
@@ -123,8 +133,8 @@ impl Service {
         output.flush()
     }
 
-    fn answer(&self, request: &Request, input: &mut dyn Read) -> Reply {
-        match execute(&self.store, &Caches(Some(&self.invalidator)), request, input) {
+    fn answer(&self, request: &Request, input: &mut dyn Read, connection: &UnixStream) -> Reply {
+        match execute(&self.store, &Caches(Some(&self.invalidator)), request, input, &|| listens(connection)) {
             Ok(Reply::Info(mut info)) => {
                 info.store.clone_from(&self.directory);
                 info.mountpoint = Some(self.mountpoint.clone());
