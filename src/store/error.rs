@@ -36,6 +36,11 @@ pub enum Error {
     /// A snapshot cannot be called so.
     #[error("a snapshot's name is 1 to 251 bytes without a slash or NUL, is not `.` or `..`, and does not end in .tmp")]
     InvalidSnapshotName,
+    /// As many snapshots are open as there is memory for.
+    #[error(
+        "files are open in as many snapshots as there is memory for: close some, or mount a snapshot by its own path"
+    )]
+    TooManySnapshots,
     /// The operation makes no sense for this entry, or with these arguments.
     #[error("{0}")]
     Invalid(&'static str),
@@ -121,6 +126,7 @@ impl Error {
             Error::AccessDenied(_) => libc::EACCES,
             Error::NotSupported(_) => libc::EOPNOTSUPP,
             Error::TooManyLinks => libc::EMLINK,
+            Error::TooManySnapshots => libc::ENFILE,
             Error::NoAttribute => libc::ENODATA,
             Error::AttributeTooLong(_) => libc::E2BIG,
             Error::BeyondEnd => libc::ENXIO,

@@ -16,6 +16,7 @@ mod extents;
 #[doc(hidden)]
 pub mod fuzzing;
 mod group_commit;
+pub(crate) mod heap;
 mod import;
 mod keydir;
 mod memory_limit;

@@ -96,6 +96,16 @@ impl Store {
         Store::open_on(medium, options)
     }
 
+    /// Whether no key has expired at `moment`, and none would be hidden then.
+    pub(crate) fn hides_nothing(&self, moment: Option<Time>) -> bool {
+        moment.is_some_and(|moment| !self.is_due(moment))
+    }
+
+    /// Bytes of memory that the keydir takes.
+    pub(crate) fn keydir_bytes(&self) -> u64 {
+        self.keydir.read().memory() as u64
+    }
+
     /// When this store was taken as a snapshot, if it is one, or a copy of one: it takes no writes.
     pub fn taken(&self) -> Option<Time> {
         self.log.frozen().map(Time)

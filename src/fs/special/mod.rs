@@ -49,6 +49,18 @@ impl Tree {
         self.live.access_times()
     }
 
+    /// Lets the keydirs of open snapshots take so many bytes.
+    #[cfg(test)]
+    pub(super) fn bound_snapshots(&mut self, bytes: u64) {
+        self.snapshots.bound(bytes);
+    }
+
+    /// How many keydirs of snapshots are in memory.
+    #[cfg(test)]
+    pub(super) fn open_keydirs(&self) -> usize {
+        self.snapshots.open_keydirs()
+    }
+
     /// See [`Filesystem::has_acls`].
     pub fn has_acls(&self) -> bool {
         self.live.has_acls()

@@ -5,6 +5,8 @@
 //!   the same name. So its inode numbers stay right while its keydir comes and goes.
 //! - A snapshot is opened when something in it is wanted, which takes as long as the start of a store: whoever must not
 //!   wait asks [`Snapshots::is_open`] first. It is closed when nothing of it has been used for a while.
+//! - Snapshots with the same content share one tree. The trees together take a bounded share of memory: before one more is
+//!   opened those are closed that were used longest ago and have no open file; if that is not enough, it is refused.
 //! - One that is removed while files in it are open stays readable until these are closed.
 //!
 //! Locks: a snapshot's own, held while it is opened; then `trees`. Whoever holds `trees` never waits for one.
@@ -17,16 +19,22 @@ use parking_lot::Mutex;
 use super::place::{FIRST_SNAPSHOT, LAST_SNAPSHOT, Place, outer};
 use crate::fs::{DirectoryEntry, Filesystem, HandleId, OpenFlags};
 use crate::log;
-use crate::store::{EntryId, Error, Kind, ROOT, Snapshot, Stat, Time};
+use crate::store::{EntryId, Error, Kind, ROOT, Snapshot, Stat, Time, heap};
 
 /// Its name in the root.
 pub(super) const NAME: &[u8] = b".snapshots";
+
+/// Bytes of memory that the keydirs of open snapshots may take in any case.
+const MEMORY: u64 = 256 << 20;
+/// As many times the store's own keydir, if that is more.
+const TIMES_LIVE: u64 = 4;
 
 /// All snapshots that were seen.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     live: Arc<Filesystem>,
     trees: Mutex<Trees>,
+    memory: u64,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +42,8 @@ struct Trees {
     /// By number, and so in the order in which they were seen.
     seen: BTreeMap<u64, Arc<Frozen>>,
     last: u64,
+    /// How often any was used.
+    turns: u64,
 }
 
 /// One snapshot.
@@ -49,10 +59,14 @@ struct Frozen {
 #[derive(Debug, Default)]
 struct State {
     tree: Option<Arc<Filesystem>>,
+    /// Bytes that its keydir takes.
+    memory: u64,
     /// The attributes of its root, once they are known.
     root: Option<Stat>,
     /// Used since it was last asked whether it can be closed.
     used: bool,
+    /// When it was used last, as a number that grows with each use.
+    turn: u64,
     /// Something in it was wanted, and not its root's attributes alone.
     entered: bool,
 }
@@ -68,7 +82,19 @@ impl State {
 
 impl Snapshots {
     pub(super) fn new(live: Arc<Filesystem>) -> Snapshots {
-        Snapshots { live, trees: Mutex::default() }
+        Snapshots { live, trees: Mutex::default(), memory: MEMORY }
+    }
+
+    #[cfg(test)]
+    pub(super) fn bound(&mut self, bytes: u64) {
+        self.memory = bytes;
+    }
+
+    #[cfg(test)]
+    pub(super) fn open_keydirs(&self) -> usize {
+        let trees = self.trees.lock();
+        let open = trees.seen.values().filter_map(|frozen| Some(Arc::as_ptr(frozen.state.lock().tree.as_ref()?)));
+        open.collect::<std::collections::BTreeSet<_>>().len()
     }
 
     /// Finds a snapshot by name, and shows the root of its tree.
@@ -167,6 +193,7 @@ impl Snapshots {
             return;
         }
         drop(closed);
+        heap::give_back();
         // Of those that are removed nobody has anything any more.
         let Ok(there) = self.live.store().snapshots() else { return };
         self.trees.lock().seen.retain(|_, frozen| {
@@ -209,31 +236,89 @@ impl Snapshots {
     }
 
     fn open(&self, frozen: &Frozen, state: &mut State) -> Result<Arc<Filesystem>, Error> {
-        state.used = true;
-        if let Some(tree) = &state.tree {
-            return Ok(Arc::clone(tree));
+        let others: Vec<Arc<Frozen>> = {
+            let trees = &mut *self.trees.lock();
+            trees.turns += 1;
+            (state.used, state.turn) = (true, trees.turns);
+            if let Some(tree) = &state.tree {
+                return Ok(Arc::clone(tree));
+            }
+            trees.seen.values().filter(|other| other.number != frozen.number).cloned().collect()
+        };
+        if let Some((tree, memory)) = others.iter().find_map(|other| other.same_as(frozen)) {
+            (state.tree, state.memory) = (Some(Arc::clone(&tree)), memory);
+            return Ok(tree);
         }
+        self.make_room(&others)?;
         let store = self.live.store().open_snapshot(&frozen.name).map_err(plain)?;
         if store.taken() != frozen.taken {
             // Another one of this name.
             return Err(Error::Stale);
         }
+        state.memory = store.keydir_bytes();
         let tree = Filesystem::new(Arc::new(store), self.live.options.clone());
         state.tree = Some(Arc::clone(&tree));
         // Whoever lists all of them with their attributes must not have all of them in memory.
-        let others: Vec<Arc<Frozen>> = self.trees.lock().seen.values().cloned().collect();
-        for other in others.iter().filter(|other| other.number != frozen.number) {
+        for other in &others {
             // One that is being opened is in use.
             let closed = other.state.try_lock().filter(|state| !state.entered).and_then(|mut state| state.close());
             drop(closed);
         }
         Ok(tree)
     }
+
+    /// Closes what was used longest ago, until there is memory for one more.
+    fn make_room(&self, others: &[Arc<Frozen>]) -> Result<(), Error> {
+        let more = self.live.store().keydir_bytes();
+        let most = self.memory.max(more.saturating_mul(TIMES_LIVE));
+        let mut closed = false;
+        loop {
+            let mut open = Vec::new();
+            for (place, other) in others.iter().enumerate() {
+                // One that is being opened finds out for itself.
+                let Some(state) = other.state.try_lock() else { continue };
+                let Some(tree) = &state.tree else { continue };
+                open.push((state.turn, place, Arc::as_ptr(tree), state.memory));
+            }
+            let mut trees: Vec<_> = open.iter().map(|(_, _, tree, memory)| (*tree, *memory)).collect();
+            trees.sort_unstable();
+            trees.dedup();
+            let taken: u64 = trees.iter().map(|(_, memory)| memory).sum();
+            if trees.is_empty() || taken.saturating_add(more) <= most {
+                if closed {
+                    heap::give_back();
+                }
+                return Ok(());
+            }
+            open.sort_unstable_by_key(|(turn, ..)| *turn);
+            let close = |(_, place, ..): &(u64, usize, *const Filesystem, u64)| {
+                others.get(*place)?.state.try_lock().and_then(|mut state| state.close())
+            };
+            match open.iter().find_map(close) {
+                Some(tree) => drop(tree),
+                None => return Err(Error::TooManySnapshots),
+            }
+            closed = true;
+        }
+    }
 }
 
 impl Frozen {
     fn is(&self, snapshot: &Snapshot) -> bool {
         self.name == snapshot.name && self.taken == snapshot.taken && self.sequence == snapshot.sequence
+    }
+
+    /// The tree of this snapshot, and what it takes of memory, if it is open and in the other one is the same.
+    fn same_as(&self, other: &Frozen) -> Option<(Arc<Filesystem>, u64)> {
+        if self.sequence != other.sequence {
+            return None;
+        }
+        let state = self.state.try_lock()?;
+        let tree = state.tree.as_ref()?;
+        let store = tree.store();
+        // Else they differ in what had expired.
+        let same = store.hides_nothing(self.taken) && store.hides_nothing(other.taken);
+        same.then(|| (Arc::clone(tree), state.memory))
     }
 
     /// An entry of the snapshot as the mount shows it.

@@ -287,6 +287,7 @@ fn looking_at_all_of_them_opens_one_at_a_time() {
     mount.file("file", b"value");
     let tree = tree(&mount);
     for name in ["a", "b", "c"] {
+        mount.file(name, b"so that no two are the same");
         mount.store().snapshot(name).unwrap();
     }
     let all = snapshots(&tree);
@@ -302,6 +303,59 @@ fn looking_at_all_of_them_opens_one_at_a_time() {
         find(&tree, *root, "file").unwrap();
     }
     assert!(roots.iter().all(|root| !tree.takes_long(*root)));
+}
+
+#[test]
+fn those_that_are_the_same_share_one_tree() {
+    let mount = Mount::new();
+    mount.file("file", b"value");
+    let tree = tree(&mount);
+    let roots: Vec<EntryId> = ["a", "b", "c"].iter().map(|name| take(&tree, name)).collect();
+    mount.file("later", b"value");
+    let other = take(&tree, "d");
+    let files: Vec<EntryId> = roots.iter().map(|root| find(&tree, *root, "file").unwrap().id).collect();
+    assert_eq!(tree.open_keydirs(), 1);
+    assert_eq!(files.iter().collect::<std::collections::BTreeSet<_>>().len(), 3, "each has inode numbers of its own");
+    assert!(files.iter().all(|file| read(&tree, *file) == b"value"));
+    assert_eq!(tree.lookup(roots[0], b"later").unwrap(), None);
+    assert!(find(&tree, other, "later").is_some());
+    assert_eq!(tree.open_keydirs(), 2, "the fourth is another one");
+}
+
+/// However many there are, and whoever opens files in them.
+#[test]
+fn snapshots_take_a_bounded_share_of_memory() {
+    let mount = Mount::new();
+    let mut tree = tree(&mount);
+    for number in 0..200 {
+        mount.file(&format!("so that all are about as large {number}"), b"");
+    }
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        mount.file(name, b"value");
+        take(&tree, name);
+    }
+    tree.bound_snapshots(0);
+    let all = snapshots(&tree);
+    let file = |name: &str| find(&tree, all, &format!("{name}/a")).map(|stat| stat.id);
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let there = names.map(|name| file(name).unwrap());
+    let is_open = || there.iter().filter(|file| !tree.takes_long(**file)).count();
+    assert!((2..=5).contains(&is_open()), "four times the store's own: {}", is_open());
+    assert!(!tree.takes_long(there[7]), "the last one is open");
+    assert!(tree.takes_long(there[0]), "the first one has gone");
+    // Those in which files are open cannot go.
+    let mut held = Vec::new();
+    let refused = loop {
+        match tree.open(there[held.len()], READ) {
+            Ok(handle) => held.push(handle),
+            Err(error) => break error.errno(),
+        }
+    };
+    assert_eq!(refused, libc::ENFILE);
+    assert!((2..=5).contains(&held.len()), "{}", held.len());
+    tree.release(there[0], held[0]).unwrap();
+    tree.open(there[held.len()], READ).unwrap();
+    assert!(tree.takes_long(there[0]), "it made room for the next");
 }
 
 #[test]
