@@ -16,6 +16,8 @@ mod command;
 mod commands;
 #[path = "mount/crashes.rs"]
 mod crashes;
+#[path = "mount/daemon.rs"]
+mod daemon;
 #[path = "mount/directories.rs"]
 mod directories;
 #[path = "mount/expiry.rs"]

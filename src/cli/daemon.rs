@@ -1,30 +1,26 @@
 //! The process that serves a mount.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
-
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::arguments::MountArguments;
 use super::control::Server;
 use super::exit::{FAULT, Failure, OTHER};
 use super::expiring::Expiring;
-use super::mount::READY;
+use super::log_file::LogFile;
+use super::signals::Signals;
 use super::store_access::open_alone;
+use super::{logger, process};
 use crate::fs::{Filesystem, FilesystemOptions};
 use crate::fuse::{self, Ended, Mount, MountOptions};
 use crate::store::Options;
 
-/// The daemon's log in the store directory.
-const LOG_FILE: &str = "daemon.log";
-
 /// Mounts, serves, and returns when the mount has ended.
 pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
+    process::begin();
+    process::check_file_size(arguments.segment_size)?;
+    let signals = Signals::start()?;
     let options = MountOptions {
         mountpoint: arguments.mountpoint.clone(),
         store: arguments.store.clone(),
@@ -37,7 +33,6 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     };
     // Before a store is made: a mount that is refused changes nothing.
     fuse::check(&options)?;
-    raise_file_limit();
     let store_options = Options {
         create: !arguments.read_only,
         read_only: arguments.read_only,
@@ -61,7 +56,15 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
         },
     );
     let directory = arguments.store.canonicalize()?;
-    let log_file = open_log(arguments, &directory);
+    tell_of_strangers(&directory);
+    let log_file = match &arguments.log_file {
+        Some(path) => LogFile::at(path)?,
+        None if arguments.read_only => None,
+        None => LogFile::in_store(&directory)?,
+    };
+    let log_file = log_file.map(Arc::new);
+    logger::limit(log_file.clone());
+    signals.mounting(log_file.clone());
     let mount = Mount::new(Arc::clone(&filesystem), &options)?;
     let mountpoint = arguments.mountpoint.canonicalize().unwrap_or_else(|_| arguments.mountpoint.clone());
     // Readers share the lock, so that they need no daemon.
@@ -81,17 +84,20 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
         true => None,
         false => Some(Expiring::start(Arc::clone(&store), mount.notifier())?),
     };
-    unmount_on_signals(&filesystem, &mount)?;
+    process::leave_directory()?;
     match arguments.announce {
-        true => detach(log_file)?,
+        true => process::detach(log_file.as_deref())?,
         false => log::info!("{} is mounted at {}", directory.display(), mountpoint.display()),
     }
+    signals.mounted(Arc::clone(&filesystem), mount.unmounter());
 
     let ended = mount.wait();
     // Whoever has asked for a merge is told.
     store.stop_merging();
     drop(server);
     drop(expiring);
+    signals.ended();
+    // Whatever is returned, the store is closed then: nobody else holds it.
     match ended {
         Ended::Unmounted => Ok(filesystem.sync_all()?),
         // What memory holds may be wrong: the log is right, and the next start reads that.
@@ -105,52 +111,16 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     }
 }
 
-/// SIGTERM and SIGINT sync and unmount.
-fn unmount_on_signals(filesystem: &Arc<Filesystem>, mount: &Mount) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let (filesystem, unmounter) = (Arc::clone(filesystem), mount.unmounter());
-    let wait = move || {
-        for signal in signals.forever() {
-            log::info!("signal {signal}: unmounting");
-            // First what is certain to succeed: the unmount may have to wait for those who use the mount.
-            if let Err(error) = filesystem.sync_all() {
-                log::error!("syncing before the unmount: {error}");
-            }
-            if let Err(error) = unmounter.unmount() {
-                log::error!("{error}");
-            }
-        }
-    };
-    std::thread::Builder::new().name("caskfs-signals".into()).spawn(wait)?;
-    Ok(())
-}
-
-/// Tells the command that started this process that the mount answers, and lets go of its terminal.
-fn detach(log_file: Option<File>) -> Result<(), Failure> {
-    let failed = |error: nix::Error| Failure::from(std::io::Error::from(error));
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    // A session of its own: the terminal's signals are not for the daemon.
-    nix::unistd::setsid().map_err(failed)?;
-    nix::unistd::chdir("/").map_err(failed)?;
-    let mut output = std::io::stdout();
-    writeln!(output, "{READY}")?;
-    output.flush()?;
-    nix::unistd::dup2_stdout(&null).map_err(failed)?;
-    nix::unistd::dup2_stderr(log_file.as_ref().unwrap_or(&null)).map_err(failed)
-}
-
-fn open_log(arguments: &MountArguments, directory: &Path) -> Option<File> {
-    let default = || (!arguments.read_only).then(|| directory.join(LOG_FILE));
-    let path: PathBuf = arguments.log_file.clone().or_else(default)?;
-    let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-    opened.inspect_err(|error| log::warn!("there will be no log: {}: {error}", path.display())).ok()
-}
-
-/// Every segment is an open file.
-fn raise_file_limit() {
-    let raised =
-        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        log::warn!("the limit of open files stays as it is: {error}");
+/// Says so if the store directory is another user's, who then can change every key, past all permissions, and lead the daemon
+/// to files that only it may open.
+fn tell_of_strangers(directory: &Path) {
+    let Ok(metadata) = directory.metadata() else { return };
+    let (owner, user) = (metadata.uid(), nix::unistd::geteuid().as_raw());
+    if owner != user && owner != 0 {
+        log::warn!(
+            "the store {} belongs to user {owner}, who so has all its keys, and decides what this daemon of user {user} \
+             reads and writes there",
+            directory.display()
+        );
     }
 }

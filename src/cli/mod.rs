@@ -11,6 +11,7 @@ mod backup;
 mod compact;
 mod control;
 mod daemon;
+mod descriptors;
 mod exit;
 mod expiring;
 mod export;
@@ -21,17 +22,22 @@ mod get;
 mod import;
 mod info;
 mod listing;
+mod log_file;
+mod log_limit;
+mod logger;
 mod ls;
 mod merge_arguments;
 mod mount;
 mod mount_helper;
 mod mv;
 mod output;
+mod process;
 mod progress;
 mod put;
 mod repair;
 mod restore;
 mod rm;
+mod signals;
 mod snapshot;
 mod spool;
 mod stat;
@@ -53,8 +59,7 @@ use output::Output;
 
 /// Runs the command that the process's arguments name, and returns its exit code: see `docs/EXIT_CODES.md`.
 pub fn main() -> ExitCode {
-    let level = std::env::var("CASKFS_LOG").unwrap_or_else(|_| "warn".into());
-    env_logger::Builder::new().parse_filters(&level).init();
+    logger::start();
     let mut output = Output::new();
     let result = run(std::env::args_os().collect(), &mut output);
     // What was printed comes before what is said of it.

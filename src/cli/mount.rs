@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use super::arguments::MountArguments;
-use super::daemon;
 use super::exit::{Failure, OTHER};
+use super::{daemon, process};
 
 /// What the daemon says on its standard output when the mount answers.
 pub(super) const READY: &str = "ready";
@@ -20,6 +20,8 @@ pub(super) fn run(arguments: &MountArguments, given: &[OsString]) -> Result<(), 
     let mut daemon = Command::new(std::env::current_exe()?)
         .args(["mount", "--foreground", "--announce"])
         .args(given)
+        .env_clear()
+        .envs(process::environment())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 
 use super::exit::{Failure, NO_SPACE, OTHER, READER_GONE};
+use super::logger::one_line;
 
 /// Standard output.
 pub(super) struct Output(BufWriter<Stdout>);
@@ -66,7 +67,7 @@ pub(super) fn failure(error: &io::Error) -> Failure {
     }
 }
 
-/// Says something on standard error, if anybody listens.
+/// Says something on standard error in one line, if anybody listens.
 pub(super) fn say(text: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "caskfs: {text}");
+    let _ = writeln!(io::stderr(), "caskfs: {}", one_line(&text.to_string()));
 }

@@ -30,7 +30,6 @@ mod pool;
 mod probe;
 mod readahead;
 mod received_fd;
-mod repetition;
 mod reply;
 mod service;
 mod session;

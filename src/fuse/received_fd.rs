@@ -1,6 +1,6 @@
 //! Receiving a file descriptor over a Unix socket (unix(7), SCM_RIGHTS): how fusermount3 hands over the FUSE connection.
 //!
-//! The one place in the crate with `unsafe`: neither std (stable) nor nix gives a received descriptor out as an owned one.
+//! `unsafe`, since neither std (stable) nor nix gives a received descriptor out as an owned one.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -2,19 +2,13 @@
 //!
 //! Every reply answers exactly once; one that is dropped unanswered answers `EIO`.
 
-use std::time::Instant;
-
 use fuser::{
     Errno, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 
-use super::repetition::{KeptBack, Repetition};
 use crate::fs::{Error, Sequence, Tree};
 use crate::store::EntryId;
-
-/// What was said in the log of late. Of the process, as the log is.
-static SAID: Repetition = Repetition::new();
 
 /// A reply that can say no.
 pub(super) trait Refuse {
@@ -65,15 +59,7 @@ pub(super) fn errno(operation: Operation, error: &Error) -> Errno {
     let Operation { name, id } = operation;
     let errno = Errno::from_i32(error.errno());
     if errno == Errno::EIO {
-        if let Some(KeptBack { same, others }) = SAID.pass(&error.to_string(), Instant::now()) {
-            match same {
-                0 => log::error!("{name} of inode {id}: {error}"),
-                same => log::error!("{name} of inode {id}: {error}; {same} times more since this was last said"),
-            }
-            if others > 0 {
-                log::error!("{others} other errors were too many to be said");
-            }
-        }
+        log::error!("{name} of inode {id}: {error}");
     } else {
         log::debug!("{name} of inode {id}: {error}");
     }

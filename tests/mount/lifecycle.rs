@@ -169,19 +169,3 @@ fn a_daemon_that_is_stopped_hangs_no_command() {
     assert_refused(&get, 3, "the daemon does not answer");
     sandbox.unmount();
 }
-
-/// The daemon lets go of its starter: of the working directory, the pipes, and the terminal's session.
-#[test]
-fn the_daemon_stands_on_its_own() {
-    let sandbox = Sandbox::mounted();
-    let pid = sandbox.daemons()[0];
-    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap().as_os_str(), "/");
-    assert_eq!(nix::unistd::getsid(Some(pid)).unwrap(), pid);
-    for descriptor in 0..2 {
-        assert_eq!(fs::read_link(format!("/proc/{pid}/fd/{descriptor}")).unwrap().as_os_str(), "/dev/null");
-    }
-    assert_eq!(
-        fs::read_link(format!("/proc/{pid}/fd/2")).unwrap(),
-        sandbox.store().canonicalize().unwrap().join("daemon.log")
-    );
-}

@@ -5,15 +5,26 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 use super::requests::Requests;
 use super::{Caches, MAX_LINE, Reply, Request, SOCKET, TAKEN, copy_value, execute, socket_path, verify};
 use crate::cli::exit::{Failure, OTHER};
 use crate::fuse::Invalidator;
 use crate::store::Store;
+
+/// How many commands are served at a time; others wait.
+const CONNECTIONS: usize = 128;
+
+/// How long it takes no connection after it could not.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a command gets to say what it wants.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long the requests that were taken on get to finish when the daemon ends.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,7 +69,7 @@ impl Server {
             mountpoint: mountpoint.display().to_string(),
             requests: Requests::default(),
         });
-        let served = Arc::clone(&service);
+        let served = Arc::downgrade(&service);
         thread::Builder::new().name("caskfs-control".into()).spawn(move || listen(&listener, &served))?;
         Ok(Server { socket, service })
     }
@@ -72,20 +83,27 @@ impl Drop for Server {
     }
 }
 
-fn listen(listener: &UnixListener, service: &Arc<Service>) {
-    for connection in listener.incoming() {
-        let service = Arc::clone(service);
-        let served = connection.and_then(|connection| {
+/// Takes connections until the process ends. One that cannot be taken now, for lack of descriptors, memory or threads, waits
+/// in the socket's queue.
+///
+/// Between two connections it holds nothing of the store, so that a daemon that ends closes it.
+fn listen(listener: &UnixListener, service: &Weak<Service>) {
+    let places = Arc::new(Places::default());
+    loop {
+        let place = Places::take(&places);
+        let served = listener.accept().and_then(|(connection, _)| {
+            let service = Weak::clone(service);
             let serve = move || {
-                if let Err(error) = service.serve(&connection) {
+                let _place = place;
+                if let Err(error) = serve(&service, &connection) {
                     log::warn!("a command went away in the middle of its request: {error}");
                 }
             };
             thread::Builder::new().name("caskfs-request".into()).spawn(serve)
         });
         if let Err(error) = served {
-            log::error!("the control socket: {error}");
-            return;
+            log::error!("the control socket takes no commands for a moment: {error}");
+            thread::sleep(PAUSE);
         }
     }
 }
@@ -100,23 +118,59 @@ fn listens(connection: &UnixStream) -> bool {
     !gone
 }
 
+/// How many connections have a thread.
+#[derive(Default)]
+struct Places {
+    taken: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Places {
+    /// Waits for a place, which is free again when what is returned is dropped.
+    fn take(places: &Arc<Places>) -> Place {
+        let mut taken = places.taken.lock();
+        places.freed.wait_while(&mut taken, |taken| *taken >= CONNECTIONS);
+        *taken += 1;
+        Place(Arc::clone(places))
+    }
+}
+
+struct Place(Arc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.taken.lock() -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+/// Serves one connection. The service is asked for once there is something to do: who connects and says nothing keeps no
+/// store open.
+fn serve(service: &Weak<Service>, connection: &UnixStream) -> std::io::Result<()> {
+    let mut input = BufReader::new(connection);
+    let mut line = String::new();
+    connection.set_read_timeout(Some(SILENCE))?;
+    if (&mut input).take(MAX_LINE).read_line(&mut line)? == 0 {
+        // Somebody who only looked whether a daemon listens.
+        return Ok(());
+    }
+    // The value of a `put` may come from a program that takes its time.
+    connection.set_read_timeout(None)?;
+    // None: the daemon ends, and has done nothing.
+    service.upgrade().map_or(Ok(()), |service| service.serve(connection, &line, &mut input))
+}
+
 impl Service {
-    fn serve(&self, connection: &UnixStream) -> std::io::Result<()> {
-        let mut input = BufReader::new(connection);
-        let mut line = String::new();
-        if (&mut input).take(MAX_LINE).read_line(&mut line)? == 0 {
-            // Somebody who only waits for the daemon's end.
-            return Ok(());
-        }
+    fn serve(&self, connection: &UnixStream, line: &str, input: &mut dyn Read) -> std::io::Result<()> {
         let Some(_running) = self.requests.take() else { return Ok(()) };
         (&*connection).write_all(&[TAKEN])?;
         let mut output = BufWriter::new(connection);
-        let reply = match serde_json::from_str(&line) {
+        let reply = match serde_json::from_str(line) {
             Ok(Request::Verify) => verify(&self.store, &mut |done, total| {
                 serde_json::to_writer(&mut output, &Reply::Progress { done, total })?;
                 output.write_all(b"\n").and_then(|()| output.flush())
             }),
-            Ok(request) => self.answer(&request, &mut input, connection),
+            Ok(request) => self.answer(&request, input, connection),
             Err(error) => Reply::Failed(Failure::new(
                 OTHER,
                 format!("the daemon does not know this request: it may be older than the command ({error})"),

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{FileType, RenameFlags, TimeOrNow};
 
@@ -17,7 +17,6 @@ use crate::fuse::guard::Guard;
 use crate::fuse::mount_options::quote;
 use crate::fuse::mount_table::{parse, topmost};
 use crate::fuse::patience::within;
-use crate::fuse::repetition::{KeptBack, MESSAGES, Repetition};
 use crate::fuse::supervisor::Event;
 use crate::fuse::{Error, MountOptions};
 use crate::store::{Attributes, Kind, Stat, Time};
@@ -191,29 +190,4 @@ fn errors_are_one_line() {
         let line = error.to_string();
         assert!(!line.contains('\n') && !line.contains("  "), "{line}");
     }
-}
-
-#[test]
-fn the_same_error_is_said_once_a_minute() {
-    let said = Repetition::new();
-    let start = Instant::now();
-    let at = |seconds| start + Duration::from_secs(seconds);
-    assert_eq!(said.pass("the store has failed", at(0)), Some(KeptBack::default()));
-    (1..60).for_each(|second| assert_eq!(said.pass("the store has failed", at(second)), None));
-    assert_eq!(said.pass("key a is damaged", at(30)), Some(KeptBack::default()), "another message");
-    assert_eq!(said.pass("the store has failed", at(60)), Some(KeptBack { same: 59, others: 0 }));
-    assert_eq!(said.pass("the store has failed", at(61)), None);
-    assert_eq!(said.pass("the store has failed", at(120)), Some(KeptBack { same: 1, others: 0 }));
-}
-
-#[test]
-fn different_errors_do_not_fill_the_log() {
-    let said = Repetition::new();
-    let start = Instant::now();
-    let passed = (0..1000).filter(|key| said.pass(&format!("key {key} is damaged"), start).is_some()).count();
-    assert_eq!(passed, MESSAGES);
-    let later = start + Duration::from_secs(61);
-    let kept_back = said.pass("key 999 is damaged", later);
-    assert_eq!(kept_back, Some(KeptBack { same: 0, others: 1000 - MESSAGES as u64 }));
-    assert_eq!(said.pass("key 998 is damaged", later), Some(KeptBack::default()));
 }
