@@ -39,7 +39,7 @@ impl Filesystem {
             }
             self.truncate(state, caller, &stat, size)?;
             if let Some(handle) = handle {
-                state.handle(id, handle)?.wrote = true;
+                state.wrote(id, handle)?;
             }
         }
         let now = self.store.now();

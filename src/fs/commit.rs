@@ -141,27 +141,40 @@ impl Filesystem {
     /// Those of the store; the bytes stay staged, and the next flush or fsync tries again.
     pub fn flush(&self, id: EntryId, handle: super::HandleId) -> Result<Option<Sequence>, Error> {
         let state = &mut *self.state.lock();
-        let wrote = state.handle(id, handle)?.wrote;
-        let only_emptied = state.staged(id).is_some_and(|staged| !staged.written);
-        if !wrote || only_emptied {
+        let open = *state.handle(id, handle)?;
+        let mine = state.has_staged(&open);
+        if !open.wrote || (mine && state.is_only_emptied(id)) {
             return Ok(None);
         }
         // An fsync or another handle may have committed these bytes: then it is that which must be durable, and nothing that came
-        // after it.
+        // after it. Or another has emptied the file since: what is staged now is that one's to commit.
         let before = state.inodes.get(&id).map_or(0, |inode| inode.committed);
-        let sequence = self.commit(state, id)?.unwrap_or(before);
+        let sequence = if mine { self.commit(state, id)?.unwrap_or(before) } else { before };
         state.handle(id, handle)?.wrote = false;
-        Ok((self.options.sync != SyncMode::Interval).then_some(sequence))
+        Ok(Some(sequence).filter(|&sequence| sequence > 0 && self.options.sync != SyncMode::Interval))
     }
 
-    /// FSYNC: commits the file, and waits for everything before.
+    /// FSYNC: commits the file, and waits for everything before. A value that is set anew, by a file that was created or
+    /// emptied and is open for writing, is half written: then only a handle that may write commits it, for the writers are those
+    /// who know when it is whole.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn fsync(&self, id: EntryId) -> Result<Option<Sequence>, Error> {
+    pub fn fsync(&self, id: EntryId, handle: super::HandleId) -> Result<Option<Sequence>, Error> {
+        let state = &mut *self.state.lock();
         // The log is one sequence: what is committed now comes after everything before.
-        let sequence = self.commit(&mut self.state.lock(), id)?;
+        let sequence = match state.handle(id, handle)?.write || !self.is_being_set(state, id)? {
+            true => self.commit(state, id)?,
+            false => None,
+        };
         Ok(Some(sequence.unwrap_or_else(|| self.store.written())))
+    }
+
+    /// Whether somebody is setting the value of a file anew: it was created or emptied, and is not closed yet.
+    fn is_being_set(&self, state: &State, id: EntryId) -> Result<bool, Error> {
+        let written = state.inodes.get(&id).is_some_and(|inode| inode.writers > 0);
+        let begun = state.staged(id).is_some_and(|staged| staged.emptied);
+        Ok(written && (begun || self.store.standing(id)? == Standing::Provisional))
     }
 
     /// RELEASE: the last descriptor of a handle is closed. Nobody waits for it, so errors can only be logged.
@@ -173,10 +186,10 @@ impl Filesystem {
         let (closed, writers) = state.close(id, handle)?;
         // A reader leaves nothing, but it may be the last to see what could not be committed before.
         let leaves = closed.write || closed.made || state.staged(id).is_some();
-        // A file that another writer has emptied since is that one's to commit: nothing of this handle is left in it.
-        let only_emptied = state.staged(id).is_some_and(|staged| !staged.written);
+        // What others have begun to write is theirs to commit.
+        let finishes = state.has_staged(&closed) && !state.is_only_emptied(id);
         // What is staged of a file without a name stays: the inode can be opened again until it is forgotten.
-        let committed = match leaves && ((closed.wrote && !only_emptied) || writers == 0) {
+        let committed = match leaves && (finishes || writers == 0) {
             true => self.commit(state, id).map(drop),
             false => Ok(()),
         };
@@ -202,7 +215,8 @@ impl Filesystem {
         }
     }
 
-    /// FSYNCDIR: commits the files that were created in the directory, and waits for everything before.
+    /// FSYNCDIR: waits for everything before. Files that were created in the directory and are still open for writing are
+    /// committed when they are closed; those of which nobody writes anything, at once.
     ///
     /// # Errors
     /// Those of the store.
@@ -211,6 +225,7 @@ impl Filesystem {
         for file in state.files() {
             if self.store.standing(file).is_ok_and(|standing| standing == Standing::Provisional)
                 && self.store.parent(file) == Some(id)
+                && !self.is_being_set(state, file)?
             {
                 self.commit(state, file)?;
             }

@@ -142,7 +142,7 @@ impl Filesystem {
             }
         }
         state.put_staged(to.id, staged);
-        state.handle(to.id, to.handle)?.wrote = true;
+        state.wrote(to.id, to.handle)?;
         Ok(copied)
     }
 

@@ -9,7 +9,7 @@ use super::types::{HandleId, Sequence};
 use crate::store::{EntryId, Error};
 
 /// An open file.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Handle {
     pub(super) id: EntryId,
     pub(super) write: bool,
@@ -17,6 +17,8 @@ pub(super) struct Handle {
     pub(super) made: bool,
     /// Something was written through it that its FLUSH must see durable.
     pub(super) wrote: bool,
+    /// The last stage of the file that it has written to: see [`Inode::stage`].
+    pub(super) wrote_to: u64,
 }
 
 /// A file that is open, or has staged bytes.
@@ -27,6 +29,9 @@ pub(super) struct Inode {
     pub(super) writers: u32,
     /// Sequence number of the last commit of what was staged since it was opened; 0 if there was none.
     pub(super) committed: Sequence,
+    /// How often what is staged began anew: after a commit, or when the value was emptied. So a handle whose bytes are in
+    /// what is staged is told from one whose bytes went before.
+    stage: u64,
     pub(super) staged: Option<Staged>,
 }
 
@@ -47,12 +52,36 @@ impl State {
         inode.handles += 1;
         inode.writers += u32::from(write);
         self.next_handle += 1;
-        self.handles.insert(self.next_handle, Handle { id, write, made, wrote: false });
+        self.handles.insert(self.next_handle, Handle { id, write, made, wrote: false, wrote_to: 0 });
         self.next_handle
     }
 
     pub(super) fn handle(&mut self, id: EntryId, handle: HandleId) -> Result<&mut Handle, Error> {
         self.handles.get_mut(&handle).filter(|handle| handle.id == id).ok_or(Error::Stale)
+    }
+
+    /// Something was written through a handle.
+    pub(super) fn wrote(&mut self, id: EntryId, handle: HandleId) -> Result<(), Error> {
+        let stage = self.inodes.get(&id).map_or(0, |inode| inode.stage);
+        let handle = self.handle(id, handle)?;
+        (handle.wrote, handle.wrote_to) = (true, stage);
+        Ok(())
+    }
+
+    /// Whether bytes of this handle are in what is staged, so that it is this one's to publish.
+    pub(super) fn has_staged(&self, handle: &Handle) -> bool {
+        let inode = self.inodes.get(&handle.id);
+        handle.wrote && inode.is_some_and(|inode| inode.staged.is_some() && inode.stage == handle.wrote_to)
+    }
+
+    /// Whether all that happened to a file since it was last committed is that it was emptied.
+    pub(super) fn is_only_emptied(&self, id: EntryId) -> bool {
+        self.staged(id).is_some_and(|staged| !staged.written)
+    }
+
+    /// What is staged of a file begins anew: nothing that was written before is in it.
+    pub(super) fn begin_stage(&mut self, id: EntryId) {
+        self.inodes.entry(id).or_default().stage += 1;
     }
 
     /// Closes a handle. Returns it, and how many are left that may write.
@@ -91,6 +120,7 @@ impl State {
     pub(super) fn committed(&mut self, id: EntryId, sequence: Sequence) {
         if let Some(inode) = self.inodes.get_mut(&id) {
             inode.committed = sequence;
+            inode.stage += 1;
         }
     }
 

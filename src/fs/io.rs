@@ -165,7 +165,7 @@ impl Filesystem {
         let mut staged = state.take_staged(id).unwrap_or_else(|| Staged::new(stat.size, now));
         staged.write(offset, data, now);
         state.put_staged(id, staged);
-        state.handle(id, handle)?.wrote = true;
+        state.wrote(id, handle)?;
         Ok(data.len())
     }
 
@@ -179,10 +179,13 @@ impl Filesystem {
         self.drop_privileges(stat, caller.uid != 0)?;
         let mut staged = state.take_staged(stat.id).unwrap_or_else(|| Staged::new(stat.size, now));
         match size {
-            0 => match staged.empty(now) {
-                0 => {}
-                stage => self.store.abandon(stage),
-            },
+            0 => {
+                match staged.empty(now) {
+                    0 => {}
+                    stage => self.store.abandon(stage),
+                }
+                state.begin_stage(stat.id);
+            }
             size => staged.resize(size, now),
         }
         state.put_staged(stat.id, staged);
@@ -247,7 +250,9 @@ impl Filesystem {
         }
         let changed = staged.written;
         state.put_staged(id, staged);
-        state.handle(id, handle)?.wrote |= changed;
+        if changed {
+            state.wrote(id, handle)?;
+        }
         Ok(())
     }
 

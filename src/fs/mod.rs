@@ -6,7 +6,8 @@
 //! The commit rules (`docs/SEMANTICS.md`):
 //! * FLUSH (some descriptor is closed) commits if that handle has written, unless all that happened to the file is
 //!   that it was created or emptied: `echo v > k` closes a copy of the descriptor before it writes.
-//! * FSYNC commits whatever is there. RELEASE (the last descriptor is closed) commits what FLUSH left.
+//! * FSYNC commits whatever is there, but for a value that another is setting: see [`Filesystem::fsync`]. RELEASE (the last
+//!   descriptor is closed) commits what FLUSH left.
 //! * Rename and link commit the bytes staged of their file in the same transaction, so that a name never leads to less
 //!   than what was written.
 //! * A file without a name is never committed.

@@ -1,8 +1,8 @@
 //! Extended attributes: which namespaces there are. An access control list can be read and removed as an attribute;
 //! setting one is [`Filesystem::set_acl`], since the mode goes with it.
 
-use super::{AclKind, Filesystem, Sequence, XattrMode};
-use crate::store::{EntryId, Error};
+use super::{AclKind, Caller, Filesystem, Sequence, XattrMode};
+use crate::store::{EXPIRES, EntryId, Error, Transaction};
 
 /// The kernel itself decides who may touch `trusted` and `security`.
 const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
@@ -50,12 +50,37 @@ impl Filesystem {
     /// Sets an extended attribute.
     ///
     /// # Errors
-    /// As `mode` says; [`Error::AttributeTooLong`], [`Error::TooManyAttributes`]; [`Error::NotSupported`].
-    pub fn setxattr(&self, id: EntryId, name: &[u8], value: &[u8], mode: XattrMode) -> Result<Option<Sequence>, Error> {
+    /// As `mode` says; [`Error::AttributeTooLong`], [`Error::TooManyAttributes`]; [`Error::NotSupported`];
+    /// [`Error::NotPermitted`] for when a file expires, unless its owner or root asks.
+    pub fn setxattr(
+        &self,
+        caller: &Caller,
+        id: EntryId,
+        name: &[u8],
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<Option<Sequence>, Error> {
         check(name)?;
         let mut transaction = self.store.begin()?;
+        self.check_owner(&transaction, caller, id, name)?;
         transaction.set_xattr(id, name, value, mode)?;
         Ok(transaction.commit_attributes(id)?.and_then(|sequence| self.awaited(sequence)))
+    }
+
+    /// When a file expires it loses all its names, in whatever directories. The kernel asks for no more than the permission to
+    /// write to the file, as for any attribute of a user's.
+    fn check_owner(
+        &self,
+        transaction: &Transaction<'_>,
+        caller: &Caller,
+        id: EntryId,
+        name: &[u8],
+    ) -> Result<(), Error> {
+        let owner = self.options.uid.unwrap_or(transaction.attributes(id)?.uid);
+        match name == EXPIRES && caller.uid != 0 && caller.uid != owner {
+            true => Err(Error::NotPermitted("when a file expires is for its owner and root to say")),
+            false => Ok(()),
+        }
     }
 
     fn check_readable(&self, name: &[u8]) -> Result<(), Error> {
@@ -65,10 +90,11 @@ impl Filesystem {
     /// Removes an extended attribute. That there is no access control list to be removed is no error, as on ext4.
     ///
     /// # Errors
-    /// [`Error::NoAttribute`]; [`Error::NotSupported`].
-    pub fn removexattr(&self, id: EntryId, name: &[u8]) -> Result<Option<Sequence>, Error> {
+    /// [`Error::NoAttribute`]; [`Error::NotSupported`]; [`Error::NotPermitted`] as [`Filesystem::setxattr`].
+    pub fn removexattr(&self, caller: &Caller, id: EntryId, name: &[u8]) -> Result<Option<Sequence>, Error> {
         self.check_readable(name)?;
         let mut transaction = self.store.begin()?;
+        self.check_owner(&transaction, caller, id, name)?;
         match transaction.remove_xattr(id, name) {
             Err(Error::NoAttribute) if AclKind::of(name).is_some() => return Ok(None),
             result => result?,

@@ -268,8 +268,8 @@ impl fuser::Filesystem for Adapter {
         });
     }
 
-    fn fsync(&self, _request: &Request, id: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.answer_done("fsync", id, reply, |fs| fs.fsync(id.0));
+    fn fsync(&self, _request: &Request, id: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.answer_done("fsync", id, reply, |fs| fs.fsync(id.0, handle.0));
     }
 
     fn opendir(&self, _request: &Request, id: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -350,7 +350,7 @@ impl fuser::Filesystem for Adapter {
                 }
                 Ok(set)
             }
-            _ => fs.setxattr(id.0, name.as_bytes(), value, mode),
+            _ => fs.setxattr(&caller(request), id.0, name.as_bytes(), value, mode),
         });
     }
 
@@ -370,8 +370,8 @@ impl fuser::Filesystem for Adapter {
         self.answer_bytes("listxattr", id, size, reply, move |fs| fs.listxattr(id.0));
     }
 
-    fn removexattr(&self, _request: &Request, id: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.answer_done("removexattr", id, reply, |fs| fs.removexattr(id.0, name.as_bytes()));
+    fn removexattr(&self, request: &Request, id: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.answer_done("removexattr", id, reply, |fs| fs.removexattr(&caller(request), id.0, name.as_bytes()));
     }
 
     fn fallocate(

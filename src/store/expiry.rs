@@ -20,7 +20,7 @@ use super::transaction::Transaction;
 use super::{Store, Update};
 
 /// The extended attribute in which a mount shows when a file expires: a view, which is never stored as an attribute.
-pub(super) const XATTR: &[u8] = b"user.caskfs.expires";
+pub const XATTR: &[u8] = b"user.caskfs.expires";
 
 /// Files removed in one transaction.
 const BATCH: usize = 10_000;

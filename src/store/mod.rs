@@ -52,7 +52,7 @@ use parking_lot::RwLock;
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 pub use backup::{Copied, backup_name, copy_backup, is_backup_name, restore};
 pub use error::{Error, Refusal};
-pub use expiry::{Expired, News};
+pub use expiry::{Expired, News, XATTR as EXPIRES};
 pub use extents::Extent;
 pub use group_commit::Callback;
 pub use import::{Import, Pieces};

@@ -9,7 +9,7 @@ pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
 impl Reference {
     pub(crate) fn open(&mut self, id: EntryId, handle: HandleId, write: bool) {
-        self.handles.insert(handle, Open { id, write, wrote: false });
+        self.handles.insert(handle, Open { id, write, wrote: false, wrote_to: 0 });
     }
 
     /// The value was changed: `emptied`, or otherwise.
@@ -20,6 +20,9 @@ impl Reference {
         let stage = self.staged.entry(id).or_default();
         stage.emptied |= emptied;
         stage.written = !emptied;
+        if emptied {
+            *self.stages.entry(id).or_default() += 1;
+        }
         Ok(())
     }
 
@@ -54,7 +57,26 @@ impl Reference {
 
     pub(crate) fn wrote(&mut self, handle: HandleId) {
         if let Some(handle) = self.handles.get_mut(&handle) {
-            handle.wrote = true;
+            (handle.wrote, handle.wrote_to) = (true, self.stages.get(&handle.id).copied().unwrap_or(0));
+        }
+    }
+
+    /// Whether what is staged holds bytes of this handle: only who wrote publishes.
+    fn has_staged(&self, open: &Open) -> bool {
+        let stage = self.stages.get(&open.id).copied().unwrap_or(0);
+        open.wrote && open.wrote_to == stage && self.staged.contains_key(&open.id)
+    }
+
+    /// Whether a writer sets the value anew, and is not done yet.
+    fn is_being_set(&self, id: EntryId) -> bool {
+        let emptied = self.staged.get(&id).is_some_and(|stage| stage.emptied);
+        self.writers(id) > 0 && (emptied || self.is_provisional(id))
+    }
+
+    pub(crate) fn fsync(&mut self, handle: HandleId) {
+        let Some(open) = self.handles.get(&handle).copied() else { return };
+        if open.write || !self.is_being_set(open.id) {
+            self.commit(open.id);
         }
     }
 
@@ -114,22 +136,23 @@ impl Reference {
         self.write(to.0, to.1, &bytes, false).map(|()| len)
     }
 
-    /// Says whether the caller waits for anything.
-    pub(crate) fn flush(&mut self, handle: HandleId) -> Result<bool, Errno> {
-        let open = self.handles.get_mut(&handle).ok_or(libc::ESTALE)?;
-        if !open.wrote || self.staged.get(&open.id).is_some_and(|stage| !stage.written) {
-            return Ok(false);
+    /// Says whether the caller waits for its bytes; `None` if another call has committed them, or emptied the file: it waits for
+    /// that if it is not durable.
+    pub(crate) fn flush(&mut self, handle: HandleId) -> Result<Option<bool>, Errno> {
+        let open = *self.handles.get(&handle).ok_or(libc::ESTALE)?;
+        let mine = self.has_staged(&open);
+        if !open.wrote || (mine && self.staged.get(&open.id).is_some_and(|stage| !stage.written)) {
+            return Ok(Some(false));
         }
-        open.wrote = false;
-        let id = open.id;
-        self.commit(id);
-        Ok(true)
+        let committed = mine && self.commit(open.id);
+        self.handles.insert(handle, Open { wrote: false, ..open });
+        Ok(committed.then_some(true))
     }
 
     pub(crate) fn release(&mut self, handle: HandleId) -> Result<(), Errno> {
         let open = self.handles.remove(&handle).ok_or(libc::ESTALE)?;
         let only_emptied = self.staged.get(&open.id).is_some_and(|stage| !stage.written);
-        if (open.wrote && !only_emptied) || self.writers(open.id) == 0 {
+        if (self.has_staged(&open) && !only_emptied) || self.writers(open.id) == 0 {
             self.commit(open.id);
         }
         Ok(())
@@ -159,11 +182,11 @@ impl Reference {
         Ok(())
     }
 
-    /// Every file that was made in the directory goes to the log.
+    /// Every file that was made in the directory goes to the log, but those that are being written.
     pub(crate) fn fsync_directory(&mut self, directory: EntryId) {
         let files: Vec<EntryId> = self.now.children(directory).map(|(_, id)| id).collect();
         for id in files {
-            if self.is_provisional(id) {
+            if self.is_provisional(id) && !self.is_being_set(id) {
                 self.commit(id);
             }
         }

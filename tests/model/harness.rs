@@ -189,10 +189,9 @@ impl World {
 
     pub(crate) fn flush(&mut self, id: EntryId, handle: HandleId) -> Result<(), Difference> {
         let flushed = same("flush", self.filesystem.flush(id, handle), self.reference.flush(handle))?;
-        match flushed {
-            Some((sequence, waits)) => self.awaited("flush", sequence, waits && self.setup.sync != SyncMode::Interval),
-            None => Ok(()),
-        }
+        let Some((sequence, waits)) = flushed else { return Ok(()) };
+        let waits = waits.map(|waits| waits && self.setup.sync != SyncMode::Interval);
+        self.awaited("flush", sequence, waits.unwrap_or(sequence.is_some()))
     }
 
     /// Checks whether the caller is made to wait, and waits.

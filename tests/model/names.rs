@@ -74,7 +74,7 @@ impl Reference {
         self.rename_noted(id);
         self.touch(parent);
         self.record(parent);
-        self.staged.remove(&id);
+        self.take_stage(id);
         self.record(id);
         Ok(())
     }
@@ -172,7 +172,7 @@ impl Reference {
                     return Err(libc::EINVAL);
                 }
                 self.now.names.insert((parent, name.to_vec()), target);
-                self.staged.remove(&target);
+                self.take_stage(target);
             }
             (Some(target), RenameMode::Replace) => {
                 match (self.now.is_directory(id), self.now.is_directory(target)) {
@@ -185,7 +185,7 @@ impl Reference {
             (None, _) => drop(self.now.names.remove(&(parent, name.to_vec()))),
         }
         self.now.names.insert((new_parent, new_name.to_vec()), id);
-        self.staged.remove(&id);
+        self.take_stage(id);
         [parent, new_parent].into_iter().for_each(|directory| self.touch(directory));
         [Some(id), target].into_iter().flatten().for_each(|id| self.rename_noted(id));
         let changed = [Some(parent), Some(new_parent), Some(id), target];

@@ -33,6 +33,8 @@ pub(crate) struct Open {
     pub(crate) id: EntryId,
     pub(crate) write: bool,
     pub(crate) wrote: bool,
+    /// The stage of the file that it wrote to last.
+    pub(crate) wrote_to: u32,
 }
 
 /// What happened to a value since it was committed.
@@ -51,6 +53,8 @@ pub(crate) struct Reference {
     pub(crate) saved: Tree,
     /// Files whose value in `now` is not committed.
     pub(crate) staged: BTreeMap<EntryId, Stage>,
+    /// How often what is staged of a file began anew.
+    pub(crate) stages: BTreeMap<EntryId, u32>,
     pub(crate) handles: BTreeMap<HandleId, Open>,
     /// When the operation happens.
     pub(crate) time: Time,
@@ -164,9 +168,16 @@ impl Reference {
         if !due || !self.now.is_linked(id) {
             return false;
         }
-        self.staged.remove(&id);
+        self.take_stage(id);
         self.record(id);
         true
+    }
+
+    /// What is staged of a file is so no longer.
+    pub(crate) fn take_stage(&mut self, id: EntryId) {
+        if self.staged.remove(&id).is_some() {
+            *self.stages.entry(id).or_default() += 1;
+        }
     }
 
     /// Entries without a name are gone once nobody holds them.

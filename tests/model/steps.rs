@@ -45,9 +45,9 @@ impl World {
                 None => Ok(()),
             },
             Operation::Fsync(slot) => {
-                let Some((id, _)) = self.slot(slot) else { return Ok(()) };
-                self.reference.commit(id);
-                let sequence = self.filesystem.fsync(id).map_err(|error| format!("fsync: {error}"))?;
+                let Some((id, handle)) = self.slot(slot) else { return Ok(()) };
+                self.reference.fsync(handle);
+                let sequence = self.filesystem.fsync(id, handle).map_err(|error| format!("fsync: {error}"))?;
                 self.awaited("fsync", sequence, true)
             }
             Operation::Release(slot) => self.close(usize::from(slot) % self.slots.len()),
@@ -83,7 +83,7 @@ impl World {
                     false if name == EXPIRES && self.reference.has_expired(id) => Err(libc::EPERM),
                     false => self.reference.set_xattr(id, name, None),
                 };
-                match same("removexattr", self.filesystem.removexattr(id, name), expected)? {
+                match same("removexattr", self.filesystem.removexattr(&caller(true), id, name), expected)? {
                     Some((sequence, recorded)) => self.awaited("removexattr", sequence, recorded && self.always()),
                     None => Ok(()),
                 }
@@ -207,7 +207,7 @@ impl World {
             _ if name == EXPIRES && !expires => Err(libc::EPERM),
             _ => self.reference.set_xattr(id, name, Some(value)),
         };
-        match same("setxattr", self.filesystem.setxattr(id, name, value, mode), expected)? {
+        match same("setxattr", self.filesystem.setxattr(&caller(true), id, name, value, mode), expected)? {
             Some((sequence, recorded)) => self.awaited("setxattr", sequence, recorded && self.always()),
             None => Ok(()),
         }

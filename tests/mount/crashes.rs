@@ -1,5 +1,9 @@
 //! kill -9 of the daemon, and what the next one finds. Of kills while others write, `tests/faults.rs`.
 
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -18,4 +22,33 @@ fn changes_of_names_survive_kill_nine() {
         [ "$(find a/soft -printf '%T@')" = 1234567.0000000890 ]
         [ "$(getfattr --only-values -n user.k A/hard)" = v ]
         "#);
+}
+
+/// A set is atomic: a program that syncs what it reads, or the directory, publishes no half of it.
+#[test]
+fn a_sync_by_who_only_reads_publishes_no_half_written_value() {
+    let sandbox = Sandbox::mounted();
+    sandbox.sh("echo whole > key; mkdir d");
+    let (mut key, mut new) = (File::create(sandbox.at("key")).unwrap(), File::create(sandbox.at("d/new")).unwrap());
+    key.write_all(b"half").unwrap();
+    new.write_all(b"half").unwrap();
+    // coreutils' sync opens for reading alone.
+    sandbox.sh("sync key d/new d .; [ \"$(cat key d/new)\" = halfhalf ]");
+    sandbox.kill();
+    drop((key, new));
+    sandbox.mount();
+    assert_eq!(sandbox.sh("cat key; ls d"), "whole\n");
+}
+
+/// A database syncs through a descriptor of its checkpointer's what other processes wrote through theirs.
+#[test]
+fn a_sync_by_who_may_write_makes_durable_what_others_wrote() {
+    let sandbox = Sandbox::mounted();
+    let backend = File::create(sandbox.at("table")).unwrap();
+    backend.write_all_at(b"page", 0).unwrap();
+    fs::OpenOptions::new().read(true).write(true).open(sandbox.at("table")).unwrap().sync_all().unwrap();
+    sandbox.kill();
+    drop(backend);
+    sandbox.mount();
+    assert_eq!(fs::read(sandbox.at("table")).unwrap(), b"page");
 }

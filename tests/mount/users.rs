@@ -138,3 +138,23 @@ fn an_ordinary_user_mounts() {
     let output = command.current_dir("/").output().unwrap();
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
 }
+
+/// Who may write to a file must not remove it by saying when it expires, from directories of others.
+#[test]
+fn only_the_owner_and_root_let_a_file_expire() {
+    if !needs_root() {
+        return;
+    }
+    let sandbox = Sandbox::mounted_with(&["--allow-other"]);
+    sandbox.sh("mkdir -m 755 plain; mkdir -m 1777 sticky; for k in plain/k sticky/k; do echo v > $k; chmod 666 $k; done; ln plain/k l");
+    for key in ["plain/k", "sticky/k"] {
+        assert!(!as_nobody(&sandbox, &format!("setfattr -n user.caskfs.expires -v +0 \"$MNT/{key}\"")));
+        assert!(as_nobody(&sandbox, &format!("setfattr -n user.other -v 1 \"$MNT/{key}\"")), "writing is allowed");
+        sandbox.sh(&format!("setfattr -n user.caskfs.expires -v +1h {key}"));
+        assert!(!as_nobody(&sandbox, &format!("setfattr -x user.caskfs.expires \"$MNT/{key}\"")));
+    }
+    assert!(as_nobody(&sandbox, "cd \"$MNT/sticky\" && echo v > mine && setfattr -n user.caskfs.expires -v +0 mine"));
+    sandbox.wait("the file's end", || !sandbox.at("sticky/mine").exists());
+    assert!(sandbox.at("l").exists() && sandbox.at("sticky/k").exists());
+    sandbox.unmount();
+}

@@ -106,7 +106,9 @@ impl Driver {
             Stopped::WaitingForEarlier(sequence) => self.wait_for_earlier(sequence),
             // The handle is closed; what it left behind is committed by whoever comes next.
             Stopped::Released(slot, id) => {
-                self.fs.fsync(id)?;
+                let handle = self.fs.open(id, OpenFlags { write: true })?;
+                self.fs.fsync(id, handle)?;
+                self.fs.release(id, handle)?;
                 self.fs.forget(id, 1);
                 self.slots[slot] = None;
                 Ok(false)
@@ -214,7 +216,10 @@ impl Driver {
                     sequence => sequence,
                 }
             }
-            Call::Fsync { slot } => fs.fsync(self.slot(*slot)?.0)?,
+            Call::Fsync { slot } => {
+                let (id, handle) = self.slot(*slot)?;
+                fs.fsync(id, handle)?
+            }
             Call::Release { slot } => {
                 let (id, handle) = self.slot(*slot)?;
                 fs.release(id, handle).inspect_err(|_| self.stopped = Stopped::Released(*slot, id))?;
@@ -231,9 +236,9 @@ impl Driver {
                 self.set(path, SetAttributes { atime: at(atime), mtime: at(mtime), ..Default::default() })?
             }
             Call::SetXattr { path, name, value } => {
-                fs.setxattr(self.find(path)?, name.as_bytes(), value, XattrMode::Set)?
+                fs.setxattr(&CALLER, self.find(path)?, name.as_bytes(), value, XattrMode::Set)?
             }
-            Call::RemoveXattr { path, name } => fs.removexattr(self.find(path)?, name.as_bytes())?,
+            Call::RemoveXattr { path, name } => fs.removexattr(&CALLER, self.find(path)?, name.as_bytes())?,
             Call::Mkdir { path, mode } => {
                 let (parent, name) = self.place(path)?;
                 self.made(fs.mkdir(&CALLER, parent, name, *mode)?)

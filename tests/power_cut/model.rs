@@ -67,6 +67,8 @@ pub(crate) struct Node {
     pub(crate) staged: Option<Staged>,
     /// The place in the history of the tree in which what was staged last was published.
     pub(crate) published: usize,
+    /// How often what is staged began anew.
+    pub(crate) stage: u32,
     pub(crate) handles: u32,
     pub(crate) writers: u32,
 }
@@ -78,6 +80,8 @@ pub(crate) struct Handle {
     pub(crate) write: bool,
     /// Something was written through it that its FLUSH must see durable.
     pub(crate) wrote: bool,
+    /// The stage that it wrote to last.
+    pub(crate) wrote_to: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -153,7 +157,15 @@ impl Model {
     }
 
     pub(crate) fn add(&mut self, state: State) -> Id {
-        self.nodes.push(Node { now: state, recorded: None, staged: None, published: 0, handles: 0, writers: 0 });
+        self.nodes.push(Node {
+            now: state,
+            recorded: None,
+            staged: None,
+            published: 0,
+            stage: 0,
+            handles: 0,
+            writers: 0,
+        });
         self.nodes.len() - 1
     }
 

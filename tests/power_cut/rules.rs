@@ -72,15 +72,18 @@ impl Model {
             Call::Resize { slot, size } => {
                 let id = self.write_through(*slot)?;
                 self.resize(id, *size as usize, now);
+                // The length was changed through it, too.
+                self.write_through(*slot)?;
                 Some(false)
             }
             Call::Flush { slot } => {
                 let handle = self.slots[*slot].clone()?;
+                let mine = self.has_staged(&handle);
                 let only_emptied = self.nodes[handle.id].staged.as_ref().is_some_and(|staged| !staged.written);
-                if !handle.wrote || only_emptied {
+                if !handle.wrote || (mine && only_emptied) {
                     return Some(false);
                 }
-                let (published, waits) = (self.commit(handle.id), self.sync != SyncMode::Interval);
+                let (published, waits) = (mine && self.commit(handle.id), self.sync != SyncMode::Interval);
                 if !published && waits {
                     // Somebody else has published it: that is what must be durable.
                     self.kept = self.kept.max(self.nodes[handle.id].published);
@@ -89,8 +92,10 @@ impl Model {
                 Some(published && waits)
             }
             Call::Fsync { slot } => {
-                let id = self.slots[*slot].as_ref()?.id;
-                self.commit(id);
+                let Handle { id, write, .. } = self.slots[*slot].clone()?;
+                if write || !self.is_being_set(id) {
+                    self.commit(id);
+                }
                 Some(true)
             }
             Call::Release { slot } => self.release(*slot),
@@ -156,7 +161,8 @@ impl Model {
             Call::FsyncDir { path } => {
                 let directory = self.find(path).filter(|id| self.is_directory(*id))?;
                 let inside = |id: &Id| self.nodes[*id].now.links.first().is_some_and(|link| link.parent == directory);
-                let due = |id: &Id| self.is_busy(*id) && self.is_provisional(*id) && inside(id);
+                let due =
+                    |id: &Id| self.is_busy(*id) && self.is_provisional(*id) && inside(id) && !self.is_being_set(*id);
                 let due: Vec<Id> = (0..self.nodes.len()).filter(due).collect();
                 for id in due {
                     self.commit(id);
@@ -217,7 +223,7 @@ impl Model {
 
     fn open(&mut self, slot: Slot, id: Id, write: bool) -> Option<()> {
         let free = self.slots.get_mut(slot).filter(|slot| slot.is_none())?;
-        *free = Some(Handle { id, write, wrote: false });
+        *free = Some(Handle { id, write, wrote: false, wrote_to: 0 });
         self.nodes[id].handles += 1;
         self.nodes[id].writers += u32::from(write);
         Some(())
@@ -225,8 +231,20 @@ impl Model {
 
     fn write_through(&mut self, slot: Slot) -> Option<Id> {
         let handle = self.slots[slot].as_mut().filter(|handle| handle.write)?;
-        handle.wrote = true;
+        (handle.wrote, handle.wrote_to) = (true, self.nodes[handle.id].stage);
         Some(handle.id)
+    }
+
+    /// Whether what is staged holds bytes of this handle: only who wrote publishes.
+    fn has_staged(&self, handle: &Handle) -> bool {
+        let node = &self.nodes[handle.id];
+        handle.wrote && node.staged.is_some() && node.stage == handle.wrote_to
+    }
+
+    /// Whether a writer sets the value anew, and is not done yet.
+    fn is_being_set(&self, id: Id) -> bool {
+        let node = &self.nodes[id];
+        node.writers > 0 && (node.recorded.is_none() || node.staged.as_ref().is_some_and(|staged| staged.emptied))
     }
 
     /// What is staged, about to be written to.
@@ -243,6 +261,7 @@ impl Model {
         staged.bytes.resize(size, 0);
         if size == 0 {
             (staged.emptied, staged.written) = (true, false);
+            self.nodes[id].stage += 1;
         }
     }
 
@@ -252,6 +271,7 @@ impl Model {
         let node = &mut self.nodes[id];
         if let Some(staged) = node.staged.take() {
             node.published = next;
+            node.stage += 1;
             node.now.value = Arc::new(staged.bytes);
             node.now.times[1] = staged.mtime;
             node.now.times[2] = node.now.times[2].max(staged.ctime);
@@ -270,7 +290,8 @@ impl Model {
     }
 
     fn release(&mut self, slot: Slot) -> Option<bool> {
-        let Handle { id, write, wrote } = self.slots[slot].take()?;
+        let handle = self.slots[slot].take()?;
+        let (Handle { id, write, .. }, finishes) = (handle.clone(), self.has_staged(&handle));
         let node = &mut self.nodes[id];
         let only_emptied = node.staged.as_ref().is_some_and(|staged| !staged.written);
         node.handles -= 1;
@@ -279,7 +300,7 @@ impl Model {
             if node.handles == 0 {
                 node.staged = None;
             }
-        } else if (wrote && !only_emptied) || node.writers == 0 {
+        } else if (finishes && !only_emptied) || node.writers == 0 {
             self.commit(id);
         }
         Some(false)

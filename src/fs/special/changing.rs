@@ -158,8 +158,15 @@ impl Tree {
     ///
     /// # Errors
     /// As there.
-    pub fn setxattr(&self, id: EntryId, name: &[u8], value: &[u8], mode: XattrMode) -> Result<Option<Sequence>, Error> {
-        self.live.setxattr(self.writable(id)?, name, value, mode)
+    pub fn setxattr(
+        &self,
+        caller: &Caller,
+        id: EntryId,
+        name: &[u8],
+        value: &[u8],
+        mode: XattrMode,
+    ) -> Result<Option<Sequence>, Error> {
+        self.live.setxattr(caller, self.writable(id)?, name, value, mode)
     }
 
     /// See [`Filesystem::set_acl`](super::Filesystem::set_acl).
@@ -180,7 +187,7 @@ impl Tree {
     ///
     /// # Errors
     /// As there.
-    pub fn removexattr(&self, id: EntryId, name: &[u8]) -> Result<Option<Sequence>, Error> {
-        self.live.removexattr(self.writable(id)?, name)
+    pub fn removexattr(&self, caller: &Caller, id: EntryId, name: &[u8]) -> Result<Option<Sequence>, Error> {
+        self.live.removexattr(caller, self.writable(id)?, name)
     }
 }

@@ -160,9 +160,9 @@ impl Tree {
     ///
     /// # Errors
     /// As there.
-    pub fn fsync(&self, id: EntryId) -> Result<Option<Sequence>, Error> {
+    pub fn fsync(&self, id: EntryId, handle: HandleId) -> Result<Option<Sequence>, Error> {
         match Place::of(id)? {
-            Place::Live(id) => self.live.fsync(id),
+            Place::Live(id) => self.live.fsync(id, handle),
             Place::Own(_) | Place::Frozen(..) => Ok(None),
         }
     }

@@ -87,9 +87,9 @@ fn a_list_that_says_no_more_than_the_mode_is_only_that() {
     let masked = list(&[(OWNER, 7, NO_ID), (OWNING_GROUP, 7, NO_ID), (MASK, 1, NO_ID), (OTHER, 0, NO_ID)]);
     mount.set(id, AclKind::Access, &masked);
     assert_eq!((mount.mode(id), mount.acl(id, AclKind::Access)), (0o710, Some(masked)));
-    mount.removexattr(id, AclKind::Access.name()).unwrap();
+    mount.removexattr(&USER, id, AclKind::Access.name()).unwrap();
     assert_eq!((mount.mode(id), mount.acl(id, AclKind::Access)), (0o710, None));
-    mount.removexattr(id, AclKind::Access.name()).unwrap();
+    mount.removexattr(&USER, id, AclKind::Access.name()).unwrap();
     assert_eq!(errno(mount.getxattr(id, AclKind::Access.name())), libc::ENODATA);
 }
 
@@ -142,7 +142,7 @@ fn a_default_list_is_handed_down() {
     let plain = mount.mknod(&maker, directory, b"plain", Kind::File, 0o666, 0).unwrap().0;
     assert_eq!((plain.attributes.mode, mount.acl(plain.id, AclKind::Access)), (0o640, None));
     // And without one the umask is what counts.
-    mount.removexattr(directory, AclKind::Default.name()).unwrap();
+    mount.removexattr(&USER, directory, AclKind::Default.name()).unwrap();
     let masked = mount.mknod(&maker, directory, b"masked", Kind::File, 0o666, 0).unwrap().0;
     assert_eq!(masked.attributes.mode, 0o600);
 }
@@ -204,7 +204,7 @@ fn a_mount_that_shows_other_modes_has_no_lists() {
     let stored = Mount::on(disk.clone(), FilesystemOptions::default());
     let id = stored.file("key", b"value");
     stored.set(id, AclKind::Access, &with_user(6, 6, 0, 6, 4));
-    stored.setxattr(id, b"user.one", b"1", XattrMode::Set).unwrap();
+    stored.setxattr(&USER, id, b"user.one", b"1", XattrMode::Set).unwrap();
     drop(stored);
     let mount = Mount::on(disk, FilesystemOptions { umask: 0o077, ..Default::default() });
     assert!(!mount.has_acls());

@@ -148,25 +148,99 @@ fn release_commits_what_a_mapping_wrote_after_the_last_flush() {
 fn fsync_commits_whatever_is_there() {
     let mount = Mount::new();
     let (id, handle) = mount.create("key");
-    assert!(mount.fsync(id).unwrap().is_some());
+    assert!(mount.fsync(id, handle).unwrap().is_some());
     assert_eq!(mount.saved("key").unwrap(), b"");
     mount.write((id, handle), 0, b"half");
-    let sequence = mount.fsync(id).unwrap().unwrap();
+    let sequence = mount.fsync(id, handle).unwrap().unwrap();
     assert_eq!(mount.saved("key").unwrap(), b"half");
     mount.store().wait(sequence).unwrap();
     let image = mount.disk.power_cut_images(1, 1).remove(0);
     assert_eq!(Mount::on(image, FilesystemOptions::default()).value("key").unwrap(), b"half");
 }
 
+/// A set is atomic: a backup program that syncs what it reads must not publish the half of it, and neither must one that syncs
+/// the directory.
 #[test]
-fn fsync_of_a_directory_commits_the_files_created_in_it() {
+fn who_does_not_write_publishes_no_half_written_value() {
     let mount = Mount::new();
     let directory = mount.mkdir("directory");
-    let (inside, handle) = mount.filesystem.create(&USER, directory, b"inside", 0o644, WRITE).unwrap();
-    mount.write((inside.id, handle), 0, b"value");
+    let (created, handle) = mount.filesystem.create(&USER, directory, b"created", 0o644, WRITE).unwrap();
+    let old = mount.file("old", b"the whole old value");
+    let writers = [(created.id, handle), (old, mount.open_truncated(&USER, old, WRITE))];
+    for writer in writers {
+        mount.write(writer, 0, b"half");
+        let reader = mount.open(writer.0, READ);
+        let synced = mount.fsync(writer.0, reader).unwrap().unwrap();
+        assert!(synced >= mount.store().written(), "what is committed is waited for all the same");
+        mount.close((writer.0, reader));
+    }
+    assert!(mount.fsyncdir(directory).unwrap().is_some() && mount.fsyncdir(ROOT).unwrap().is_some());
+    assert_eq!(mount.saved("directory/created"), None);
+    assert_eq!(mount.saved("old").unwrap(), b"the whole old value");
+    for writer in writers {
+        mount.write(writer, 4, b" and half");
+        mount.fsync(writer.0, writer.1).unwrap();
+    }
+    assert_eq!(mount.saved("directory/created").unwrap(), b"half and half");
+    assert_eq!(mount.saved("old").unwrap(), b"half and half");
+}
+
+/// The checkpointer of a database syncs files that other processes have open and write: PostgreSQL's tables, SQLite's
+/// write-ahead log. It opens them for writing, too.
+#[test]
+fn who_may_write_publishes_what_others_wrote() {
+    let mount = Mount::new();
+    let (id, backend) = mount.create("table");
+    let checkpointer = mount.open(id, WRITE);
+    for page in [&b"one"[..], b"two"] {
+        mount.write((id, backend), 0, page);
+        mount.fsync(id, checkpointer).unwrap();
+        assert_eq!(mount.saved("table").unwrap(), page);
+    }
+}
+
+/// What is changed in place is no set: any fsync makes it durable, as POSIX has it.
+#[test]
+fn fsync_by_a_reader_commits_what_was_changed_in_place() {
+    let mount = Mount::new();
+    let id = mount.file("key", b"value");
+    let (writer, reader) = (mount.open(id, WRITE), mount.open(id, READ));
+    mount.write((id, writer), 0, b"V");
+    mount.fsync(id, reader).unwrap();
+    assert_eq!(mount.saved("key").unwrap(), b"Value");
+}
+
+/// What a handle wrote went when another emptied the file: what is there now is not its own to publish.
+#[test]
+fn who_wrote_before_another_set_the_value_publishes_nothing_of_that() {
+    let mount = Mount::new();
+    let id = mount.file("key", b"value");
+    let (first, last) = (mount.open(id, WRITE), mount.open(id, WRITE));
+    mount.write((id, first), 0, b"V");
+    mount.filesystem.setattr(&USER, id, Some(last), resize(0)).unwrap();
+    mount.write((id, last), 0, b"half");
+    mount.close((id, first));
+    assert_eq!(mount.saved("key").unwrap(), b"value");
+    // The same if its bytes were committed by an fsync before.
+    mount.fsync(id, last).unwrap();
+    let third = mount.open(id, WRITE);
+    mount.write((id, third), 0, b"HALF");
+    mount.fsync(id, third).unwrap();
+    mount.write((id, last), 4, b", other half");
+    mount.close((id, third));
+    assert_eq!(mount.saved("key").unwrap(), b"HALF");
+    mount.close((id, last));
+    assert_eq!(mount.saved("key").unwrap(), b"HALF, other half");
+}
+
+#[test]
+fn fsync_of_a_directory_commits_files_that_nobody_writes() {
+    let mount = Mount::new();
+    let directory = mount.mkdir("directory");
+    mount.filesystem.create(&USER, directory, b"lock", 0o644, READ).unwrap();
     mount.create("outside");
     assert!(mount.fsyncdir(directory).unwrap().is_some());
-    assert_eq!(mount.saved("directory/inside").unwrap(), b"value");
+    assert_eq!(mount.saved("directory/lock").unwrap(), b"");
     assert_eq!(mount.saved("outside"), None);
 }
 

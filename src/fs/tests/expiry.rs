@@ -22,7 +22,7 @@ fn an_expired_file_lives_on_for_who_has_it_open_alone() {
     let (closed, open) = (mount.file("closed", b"value"), mount.create("open"));
     mount.write(open, 0, b"value");
     for id in [closed, open.0] {
-        mount.setxattr(id, XATTR, b"200", XattrMode::Set).unwrap();
+        mount.setxattr(&USER, id, XATTR, b"200", XattrMode::Set).unwrap();
     }
     second.store(199, Ordering::Relaxed);
     assert_eq!(mount.listxattr(open.0).unwrap(), [XATTR, b"\0"].concat());
@@ -41,7 +41,7 @@ fn an_expired_file_lives_on_for_who_has_it_open_alone() {
     let written = mount.store().written();
     mount.flush(open.0, open.1).unwrap();
     assert_eq!(mount.store().written(), written);
-    assert!(matches!(mount.setxattr(open.0, XATTR, b"900", XattrMode::Set), Err(Error::NotPermitted(_))));
+    assert!(matches!(mount.setxattr(&USER, open.0, XATTR, b"900", XattrMode::Set), Err(Error::NotPermitted(_))));
     mount.release(open.0, open.1).unwrap();
     assert!(matches!(mount.getattr(open.0), Err(Error::Stale)));
     second.store(100, Ordering::Relaxed);
@@ -49,4 +49,28 @@ fn an_expired_file_lives_on_for_who_has_it_open_alone() {
         assert_eq!(mount.lookup(ROOT, name.as_bytes()).unwrap(), None);
         assert_eq!(mount.crash().stat(name), None);
     }
+}
+
+/// Whoever may write to a file may not remove it for that: what expires loses its names in directories of others.
+#[test]
+fn only_the_owner_and_root_say_when_a_file_expires() {
+    let mount = Mount::new();
+    let id = mount.file("key", b"value");
+    mount.chmod(id, 0o666);
+    let other = Caller { uid: USER.uid + 1, ..USER };
+    let name = b"user.caskfs.expires";
+    let set = |caller: &Caller| mount.setxattr(caller, id, name, b"+1h", XattrMode::Set);
+    assert_eq!(errno(set(&other)), libc::EPERM);
+    set(&USER).unwrap();
+    assert_eq!(errno(mount.removexattr(&other, id, name)), libc::EPERM);
+    assert!(mount.stat("key").unwrap().expires.is_some());
+    mount.removexattr(&ROOT_USER, id, name).unwrap();
+    set(&ROOT_USER).unwrap();
+    // Any other attribute is for whoever the kernel lets write.
+    mount.setxattr(&other, id, b"user.caskfs", b"1", XattrMode::Set).unwrap();
+    // A mount that shows everything as one user's takes that user for the owner.
+    let shown = FilesystemOptions { uid: Some(other.uid), ..Default::default() };
+    let mount = Mount::on(mount.disk.restart(), shown);
+    mount.setxattr(&other, id, name, b"+2h", XattrMode::Set).unwrap();
+    assert_eq!(errno(mount.setxattr(&USER, id, name, b"+1h", XattrMode::Set)), libc::EPERM);
 }

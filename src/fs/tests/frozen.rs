@@ -95,7 +95,7 @@ fn fill(mount: &Mount) {
     let directory = mount.mkdir("directory");
     let file = mount.file("file", b"old value");
     mount.link(file, directory, b"second name").unwrap();
-    mount.setxattr(file, b"user.name", b"of old", XattrMode::Set).unwrap();
+    mount.setxattr(&USER, file, b"user.name", b"of old", XattrMode::Set).unwrap();
     mount.symlink(&USER, ROOT, b"link", b"directory/second name").unwrap();
     mount.mknod(&USER, directory, b"fifo", Kind::Fifo, 0o600, 0).unwrap();
     let sparse = mount.create("sparse");
@@ -188,8 +188,8 @@ fn nothing_in_a_snapshot_can_be_changed() {
     refused(errno(tree.setattr(&ROOT_USER, frozen, None, resize(0))));
     refused(errno(tree.write(frozen, 1, 0, b"x", false)));
     refused(errno(tree.fallocate(&USER, frozen, 1, 0, 0, 10)));
-    refused(errno(tree.setxattr(frozen, b"user.x", b"v", XattrMode::Set)));
-    refused(errno(tree.removexattr(frozen, b"user.x")));
+    refused(errno(tree.setxattr(&USER, frozen, b"user.x", b"v", XattrMode::Set)));
+    refused(errno(tree.removexattr(&USER, frozen, b"user.x")));
     refused(errno(tree.create(&ROOT_USER, root, b"new", 0o644, WRITE)));
     refused(errno(tree.mkdir(&ROOT_USER, root, b"new", 0o755)));
     refused(errno(tree.symlink(&ROOT_USER, root, b"new", b"file")));
@@ -200,7 +200,7 @@ fn nothing_in_a_snapshot_can_be_changed() {
     refused(errno(tree.rename(root, b"file", root, b"new", RenameMode::Replace)));
     refused(errno(tree.rename(root, b"file", ROOT, b"new", RenameMode::Replace)));
     refused(errno(tree.rename(ROOT, b"file", root, b"new", RenameMode::Replace)));
-    assert_eq!((tree.fsync(frozen).unwrap(), tree.fsyncdir(root).unwrap()), (None, None));
+    assert_eq!((tree.fsync(frozen, 0).unwrap(), tree.fsyncdir(root).unwrap()), (None, None));
     // Nor can the snapshots themselves, but by mkdir and rmdir.
     let all = snapshots(&tree);
     assert_eq!(errno(tree.rename(all, b"one", all, b"two", RenameMode::Replace)), libc::EPERM);
@@ -219,7 +219,7 @@ fn what_is_staged_is_in_no_snapshot() {
     let mount = Mount::new();
     let file = mount.create("file");
     mount.write(file, 0, b"committed");
-    mount.fsync(file.0).unwrap();
+    mount.fsync(file.0, file.1).unwrap();
     mount.write(file, 0, b"COMM");
     mount.create("never committed");
     let tree = tree(&mount);

@@ -102,9 +102,9 @@ fn a_created_file_has_the_attributes_it_was_given_before_its_first_commit() {
     let operations = mount.disk.operations();
     mount.chmod(id, 0o600);
     mount.setattr(&USER, id, SetAttributes { uid: Some(7), gid: Some(8), ..Default::default() });
-    mount.setxattr(id, b"user.one", b"1", XattrMode::Create).unwrap();
-    mount.setxattr(id, b"user.two", b"2", XattrMode::Create).unwrap();
-    mount.removexattr(id, b"user.one").unwrap();
+    mount.setxattr(&USER, id, b"user.one", b"1", XattrMode::Create).unwrap();
+    mount.setxattr(&USER, id, b"user.two", b"2", XattrMode::Create).unwrap();
+    mount.removexattr(&USER, id, b"user.one").unwrap();
     assert_eq!(mount.disk.operations(), operations, "none of that is in a record yet");
     mount.write((id, handle), 0, b"value");
     mount.close((id, handle));
@@ -124,7 +124,7 @@ fn a_change_of_attributes_keeps_what_is_written_and_commits_none_of_it() {
     mount.write((id, handle), 3, b"er");
     mount.chmod(id, 0o600);
     mount.setattr(&USER, id, SetAttributes { gid: Some(8), ..Default::default() });
-    mount.setxattr(id, b"user.one", b"1", XattrMode::Set).unwrap();
+    mount.setxattr(&USER, id, b"user.one", b"1", XattrMode::Set).unwrap();
     assert_eq!(mount.value("key").unwrap(), b"older");
     let after = mount.crash();
     assert_eq!(after.stat("key").unwrap().attributes.mode, 0o600);

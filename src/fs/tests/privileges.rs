@@ -74,10 +74,10 @@ fn a_change_of_the_value_takes_capabilities() {
     let mount = Mount::new();
     let id = mount.file("key", b"program");
     let handle = mount.open(id, WRITE);
-    let grant = || mount.setxattr(id, CAPABILITY, b"\x01\0\0\x02", XattrMode::Set).unwrap();
+    let grant = || mount.setxattr(&USER, id, CAPABILITY, b"\x01\0\0\x02", XattrMode::Set).unwrap();
     let granted = |mount: &Mount| mount.getxattr(id, CAPABILITY).is_ok();
     grant();
-    mount.setxattr(id, b"user.one", b"1", XattrMode::Set).unwrap();
+    mount.setxattr(&USER, id, b"user.one", b"1", XattrMode::Set).unwrap();
     mount.write((id, handle), 0, b"");
     assert!(granted(&mount), "nothing was written");
     mount.write((id, handle), 0, b"P");
@@ -96,18 +96,18 @@ fn xattrs_are_in_the_namespaces_that_there_are() {
     let mount = Mount::new();
     let id = mount.file("key", b"");
     for name in [&b"user.a"[..], b"trusted.a", b"security.a"] {
-        mount.setxattr(id, name, b"1", XattrMode::Create).unwrap();
-        assert_eq!(errno(mount.setxattr(id, name, b"2", XattrMode::Create)), libc::EEXIST);
-        mount.setxattr(id, name, b"3", XattrMode::Replace).unwrap();
+        mount.setxattr(&USER, id, name, b"1", XattrMode::Create).unwrap();
+        assert_eq!(errno(mount.setxattr(&USER, id, name, b"2", XattrMode::Create)), libc::EEXIST);
+        mount.setxattr(&USER, id, name, b"3", XattrMode::Replace).unwrap();
         assert_eq!(mount.getxattr(id, name).unwrap(), b"3");
     }
-    assert_eq!(errno(mount.setxattr(id, b"user.b", b"", XattrMode::Replace)), libc::ENODATA);
-    assert_eq!(errno(mount.removexattr(id, b"user.b")), libc::ENODATA);
+    assert_eq!(errno(mount.setxattr(&USER, id, b"user.b", b"", XattrMode::Replace)), libc::ENODATA);
+    assert_eq!(errno(mount.removexattr(&USER, id, b"user.b")), libc::ENODATA);
     assert_eq!(errno(mount.getxattr(id, b"user.b")), libc::ENODATA);
     for name in [&b"system.other"[..], b"user.", b"other.a", b"nothing"] {
-        assert_eq!(errno(mount.setxattr(id, name, b"1", XattrMode::Set)), libc::EOPNOTSUPP);
+        assert_eq!(errno(mount.setxattr(&USER, id, name, b"1", XattrMode::Set)), libc::EOPNOTSUPP);
         assert_eq!(errno(mount.getxattr(id, name)), libc::EOPNOTSUPP);
-        assert_eq!(errno(mount.removexattr(id, name)), libc::EOPNOTSUPP);
+        assert_eq!(errno(mount.removexattr(&USER, id, name)), libc::EOPNOTSUPP);
     }
     assert_eq!(mount.crash().listxattr(id).unwrap(), b"user.a\0trusted.a\0security.a\0");
 }

@@ -77,7 +77,7 @@ fn what_is_written_after_a_copy_is_over_it() {
     expected[200_000..270_000].fill(0);
     assert!(mount.value("target").unwrap() == expected);
     assert_eq!(mount.saved("target"), None);
-    mount.fsync(to.0).unwrap();
+    mount.fsync(to.0, to.1).unwrap();
     assert!(mount.saved("target").unwrap() == expected);
     // The source changes, and is merged away: the copy is as it was made.
     let write = (source, mount.open(source, WRITE));

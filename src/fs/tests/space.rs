@@ -42,7 +42,7 @@ fn a_failed_commit_is_reported_and_can_be_tried_again() {
         assert_eq!(errno(mount.flush(id, handle)), libc::ENOSPC);
         assert!(mount.value("key").unwrap() == value);
     }
-    assert_eq!(errno(mount.fsync(id)), libc::ENOSPC);
+    assert_eq!(errno(mount.fsync(id, handle)), libc::ENOSPC);
     assert_eq!(mount.saved("key"), None);
     assert!(!mount.store().is_read_only(), "a full disk is no failure");
     mount.disk.set_capacity(None);

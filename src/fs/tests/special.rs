@@ -107,12 +107,12 @@ fn nothing_of_it_can_be_changed() {
     let (caskfs, stats) = (directory(&tree), own(&tree, "stats"));
     for id in [caskfs, stats] {
         assert_eq!(errno(tree.setattr(&ROOT_USER, id, None, resize(0))), libc::EPERM);
-        assert_eq!(errno(tree.setxattr(id, b"user.x", b"v", XattrMode::Set)), libc::EPERM);
-        assert_eq!(errno(tree.removexattr(id, b"user.x")), libc::EPERM);
+        assert_eq!(errno(tree.setxattr(&USER, id, b"user.x", b"v", XattrMode::Set)), libc::EPERM);
+        assert_eq!(errno(tree.removexattr(&USER, id, b"user.x")), libc::EPERM);
         assert_eq!(errno(tree.getxattr(id, b"user.x")), libc::ENODATA);
         assert_eq!(tree.listxattr(id).unwrap(), b"");
         assert_eq!(errno(tree.link(id, ROOT, b"link")), libc::EPERM);
-        assert_eq!((tree.fsync(id).unwrap(), tree.fsyncdir(id).unwrap()), (None, None));
+        assert_eq!((tree.fsync(id, 0).unwrap(), tree.fsyncdir(id).unwrap()), (None, None));
     }
     assert_eq!(errno(tree.open(stats, WRITE)), libc::EPERM);
     assert_eq!(errno(tree.create(&ROOT_USER, caskfs, b"new", 0o644, WRITE)), libc::EPERM);
@@ -145,7 +145,7 @@ fn the_stats_are_prometheus_text() {
     for number in 0..10 {
         let file = mount.create(&format!("key{number}"));
         mount.write(file, 0, &[1; 1000]);
-        mount.fsync(file.0).unwrap();
+        mount.fsync(file.0, file.1).unwrap();
         mount.close(file);
         mount.store().sync().unwrap();
     }

@@ -15,8 +15,8 @@ fn others(mount: &Mount) -> Vec<bool> {
         mount.filesystem.mkdir(&USER, ROOT, b"directory", 0o755).unwrap().1,
         mount.filesystem.setattr(&USER, id, None, mode).unwrap().1,
         mount.filesystem.setattr(&USER, id, None, resize(2)).unwrap().1,
-        mount.setxattr(id, b"user.one", b"1", XattrMode::Set).unwrap(),
-        mount.removexattr(id, b"user.one").unwrap(),
+        mount.setxattr(&USER, id, b"user.one", b"1", XattrMode::Set).unwrap(),
+        mount.removexattr(&USER, id, b"user.one").unwrap(),
         mount.link(id, ROOT, b"link").unwrap().1,
         mount.symlink(&USER, ROOT, b"symlink", b"key").unwrap().1,
         mount.rename(ROOT, b"link", ROOT, b"other", RenameMode::Replace).unwrap(),
@@ -35,8 +35,8 @@ fn close(mount: &Mount) -> bool {
 fn fsync(mount: &Mount) -> bool {
     let (id, handle) = mount.create("synced");
     mount.write((id, handle), 0, b"value");
-    let waits = mount.fsync(id).unwrap().is_some();
-    assert!(mount.fsync(id).unwrap().is_some(), "a second fsync waits for everything before it, too");
+    let waits = mount.fsync(id, handle).unwrap().is_some();
+    assert!(mount.fsync(id, handle).unwrap().is_some(), "a second fsync waits for everything before it, too");
     assert_eq!(mount.fsyncdir(ROOT).unwrap().is_some(), waits);
     waits
 }
@@ -89,7 +89,7 @@ fn a_close_after_an_fsync_waits_for_nothing_that_came_later() {
     let mount = mount(SyncMode::Close);
     let (id, handle) = mount.create("key");
     mount.write((id, handle), 0, b"value");
-    let synced = mount.fsync(id).unwrap().unwrap();
+    let synced = mount.fsync(id, handle).unwrap().unwrap();
     mount.filesystem.store().wait(synced).unwrap();
     mount.filesystem.mkdir(&USER, ROOT, b"later", 0o755).unwrap();
     let durable = mount.filesystem.store().info().unwrap().durable;

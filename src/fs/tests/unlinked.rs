@@ -33,10 +33,10 @@ fn nothing_of_an_unlinked_file_goes_to_the_log() {
     let operations = mount.disk.operations();
     mount.write((id, handle), 6, b"secret");
     mount.chmod(id, 0o600);
-    mount.setxattr(id, b"user.one", b"1", XattrMode::Set).unwrap();
+    mount.setxattr(&USER, id, b"user.one", b"1", XattrMode::Set).unwrap();
     mount.filesystem.setattr(&USER, id, Some(handle), resize(12)).unwrap();
     mount.flush(id, handle).unwrap();
-    mount.fsync(id).unwrap();
+    mount.fsync(id, handle).unwrap();
     assert_eq!(mount.getattr(id).unwrap().attributes.mode, 0o600);
     assert_eq!(mount.getxattr(id, b"user.one").unwrap(), b"1");
     assert_eq!(mount.read(id, 0, 100).unwrap(), b"beforesecret");

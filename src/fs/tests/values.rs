@@ -181,7 +181,7 @@ fn many_small_appends_do_not_leave_the_value_in_crumbs() {
     for number in 0..3000 {
         let line = pattern(37, number);
         mount.write(open, expected.len() as u64, &line);
-        mount.fsync(open.0).unwrap();
+        mount.fsync(open.0, open.1).unwrap();
         expected.extend(line);
     }
     assert!(mount.saved("journal").unwrap() == expected);
