@@ -141,24 +141,24 @@ fn the_names_of_xattrs_end_where_linux_lists_no_more() {
     let name = |number: usize| format!("user.{number:0>249}").into_bytes();
     let mut set = 0;
     let refused = loop {
-        match mount.setxattr(id, &name(set), b"", XattrMode::Set) {
+        match mount.setxattr(&USER, id, &name(set), b"", XattrMode::Set) {
             Ok(_) => set += 1,
             Err(error) => break error.errno(),
         }
     };
     assert_eq!((set, refused), ((LIST_MAX - 20) / 255, libc::ENOSPC));
     // With what a mount shows beside them.
-    mount.setxattr(id, b"user.caskfs.expires", b"+1h", XattrMode::Set).unwrap();
+    mount.setxattr(&USER, id, b"user.caskfs.expires", b"+1h", XattrMode::Set).unwrap();
     assert!(mount.listxattr(id).unwrap().len() <= LIST_MAX);
     // A value may still change, and one that goes makes room.
-    mount.setxattr(id, &name(7), b"new", XattrMode::Set).unwrap();
-    mount.removexattr(id, &name(8)).unwrap();
-    mount.setxattr(id, &name(8), b"again", XattrMode::Create).unwrap();
-    assert_eq!(errno(mount.setxattr(id, &name(set), b"", XattrMode::Set)), libc::ENOSPC);
+    mount.setxattr(&USER, id, &name(7), b"new", XattrMode::Set).unwrap();
+    mount.removexattr(&USER, id, &name(8)).unwrap();
+    mount.setxattr(&USER, id, &name(8), b"again", XattrMode::Create).unwrap();
+    assert_eq!(errno(mount.setxattr(&USER, id, &name(set), b"", XattrMode::Set)), libc::ENOSPC);
     // As are values that take too much together.
     let id = mount.file("values", b"value");
     for number in 0..3 {
-        mount.setxattr(id, &name(number), &[1; 65_536], XattrMode::Set).unwrap();
+        mount.setxattr(&USER, id, &name(number), &[1; 65_536], XattrMode::Set).unwrap();
     }
-    assert_eq!(errno(mount.setxattr(id, &name(3), &[1; 65_536], XattrMode::Set)), libc::ENOSPC);
+    assert_eq!(errno(mount.setxattr(&USER, id, &name(3), &[1; 65_536], XattrMode::Set)), libc::ENOSPC);
 }
