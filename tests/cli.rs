@@ -21,5 +21,7 @@ mod refusals;
 mod repair;
 #[path = "cli/snapshots.rs"]
 mod snapshots;
+#[path = "cli/trees.rs"]
+mod trees;
 #[path = "cli/verify.rs"]
 mod verify;

@@ -338,6 +338,8 @@ pub(super) struct ExportArguments {
 }
 
 /// Take a tree of plain files into a store that is not mounted, with everything that they have.
+///
+/// What cannot be read is named, left out, and told by exit code 19 in the end.
 #[derive(Debug, Args)]
 pub(super) struct ImportArguments {
     /// The directory.
@@ -347,6 +349,10 @@ pub(super) struct ImportArguments {
     /// Where the tree goes: a directory without keys, made if it is not there; the root by default.
     #[arg(long, value_name = "KEY")]
     pub(super) below: Option<OsString>,
+    /// Go on with an import that did not come to its end: take what is not there yet or has changed since. What the tree
+    /// does not have stays.
+    #[arg(long = "continue")]
+    pub(super) go_on: bool,
 }
 
 /// Make a damaged store, which must not be mounted, whole again as far as it can be, and say what is lost. Nothing is

@@ -30,6 +30,8 @@ pub(super) const MEDIUM: u8 = 16;
 pub(super) const OCCUPIED: u8 = 17;
 /// There is something to repair; nothing was changed.
 pub(super) const REPAIRABLE: u8 = 18;
+/// A part could not be read, and was left out; all else is done.
+pub(super) const INCOMPLETE: u8 = 19;
 /// FUSE cannot be used here.
 pub(super) const NO_FUSE: u8 = 20;
 /// The mountpoint is missing or is no directory.

@@ -45,6 +45,7 @@ mod store_access;
 mod umount;
 mod values;
 mod verify;
+mod walk;
 
 use std::ffi::OsString;
 use std::io::Write;

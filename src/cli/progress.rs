@@ -2,6 +2,8 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output;
+
 /// A bar on standard error, if that is a terminal. It goes away with the value.
 #[derive(Default)]
 pub(super) struct Bar(Option<ProgressBar>);
@@ -18,6 +20,14 @@ impl Bar {
             bar.set_length(total);
         }
         bar.set_position(done);
+    }
+
+    /// Says something on standard error, past the bar.
+    pub(super) fn say(&self, text: impl std::fmt::Display) {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| output::say(text)),
+            None => output::say(text),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use super::attributes::{Attributes, EntryId, Kind};
 use super::xattrs::XattrMode;
-use super::{Error, Store, Update, check_name, io_error};
+use super::{Error, Store, Transaction, Unlink, Update, check_name, io_error};
 
 /// What is brought in.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub struct Import<'a> {
     pub xattrs: &'a [(Vec<u8>, Vec<u8>)],
     /// A file's length in bytes.
     pub size: u64,
+    /// What has the name goes, in the same transaction; a directory only if it is empty.
+    pub replace: bool,
 }
 
 /// Gives the bytes of a value, in order, each piece with its offset; what is left out is a hole.
@@ -31,7 +33,7 @@ impl Store {
     /// durable after the next [`Store::sync`].
     ///
     /// # Errors
-    /// [`Error::Exists`] if the name is taken; those of [`check_name`], of the pieces and of the log.
+    /// [`Error::Exists`] if the name is taken, or [`Error::NotEmpty`] if it is to be replaced; those of [`check_name`], of the pieces and of the log.
     pub fn import(&self, new: &Import<'_>, pieces: &mut Pieces<'_>) -> Result<EntryId, Error> {
         check_name(new.name)?;
         // The bytes belong to nobody until the transaction is committed.
@@ -39,6 +41,9 @@ impl Store {
         let mut update = Update { replace: true, size: new.size, ..Update::default() };
         let made = self.stage_pieces(id, &mut update, pieces).and_then(|()| {
             let mut transaction = self.begin()?;
+            if new.replace {
+                transaction.vacate(new.parent, new.name)?;
+            }
             transaction.check_vacant(new.parent, new.name)?;
             transaction.make_as(id, new.attributes, new.target)?;
             transaction.attach(id, new.parent, new.name)?;
@@ -68,5 +73,17 @@ impl Store {
         }
         update.bytes.extend(held.map(|(offset, bytes)| (offset, bytes.into())));
         Ok(())
+    }
+}
+
+impl Transaction<'_> {
+    /// Takes a name away if it is taken, whatever it leads to; a directory only if it is empty.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`].
+    pub fn vacate(&mut self, parent: EntryId, name: &[u8]) -> Result<(), Error> {
+        let Some(old) = self.lookup(parent, name) else { return Ok(()) };
+        let what = if self.is_directory(old)? { Unlink::Directory } else { Unlink::File };
+        self.unlink(parent, name, what).map(drop)
     }
 }

@@ -74,3 +74,18 @@ fn the_store_of_an_unmounted_store_can_be_copied() {
     sandbox.mount();
     sandbox.sh(r#"[ "$(cat d/* | sort -n | tail -n 1)" = 100 ]"#);
 }
+
+/// What the mount has at its root others cannot have there: they are told by their program that, and by the log why.
+#[test]
+fn a_tree_with_the_mounts_own_names_is_told_why() {
+    let sandbox = Sandbox::mounted();
+    let source = sandbox.outside("source");
+    fs::create_dir_all(source.join(".snapshots")).unwrap();
+    fs::write(source.join(".snapshots/file"), "x").unwrap();
+    fs::write(source.join("key"), "x").unwrap();
+    let said = sandbox.sh(r#"rsync -a "$OUT/source/" . 2>&1 || echo "code $?"; ls"#);
+    assert!(said.contains(".snapshots/.file") && said.contains("code 23\n") && said.ends_with("key\n"), "{said}");
+    assert!(sandbox.log().contains("which are the mount's own: a tree that has such a name"), "{}", sandbox.log());
+    sandbox.sh(r#"rsync -a "$OUT/source" . && [ "$(cat source/.snapshots/file)" = x ]"#);
+    sandbox.sh(r#"rsync -a --exclude /.snapshots "$OUT/source/" ."#);
+}

@@ -21,7 +21,7 @@ mod reading;
 mod report;
 mod snapshots;
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use super::{AccessTimes, Filesystem, Sequence};
 use crate::store::{Callback, EntryId, Error, RESERVED, ROOT};
@@ -36,12 +36,19 @@ pub struct Tree {
     live: Arc<Filesystem>,
     own: OwnFiles,
     snapshots: Snapshots,
+    /// It was said that there is no room for others where the mount has its own.
+    told: Once,
 }
 
 impl Tree {
     /// The tree of a filesystem.
     pub fn new(live: Arc<Filesystem>) -> Tree {
-        Tree { own: OwnFiles::new(Arc::clone(&live)), snapshots: Snapshots::new(Arc::clone(&live)), live }
+        Tree {
+            own: OwnFiles::new(Arc::clone(&live)),
+            snapshots: Snapshots::new(Arc::clone(&live)),
+            live,
+            told: Once::new(),
+        }
     }
 
     /// See [`Filesystem::access_times`].
@@ -103,7 +110,12 @@ impl Tree {
 
     /// The directory in which this name is to be made.
     fn vacant(&self, parent: EntryId, name: &[u8]) -> Result<EntryId, Error> {
-        let parent = self.writable(parent)?;
+        let own = matches!(Place::of(parent), Ok(Place::Own(_)));
+        let parent = self.writable(parent).inspect_err(|_| {
+            if own {
+                self.told.call_once(|| log::warn!("{NO_ROOM_HERE}"));
+            }
+        })?;
         if is_reserved(parent, name) { Err(Error::Exists) } else { Ok(parent) }
     }
 
@@ -113,6 +125,10 @@ impl Tree {
         if is_reserved(parent, name) { Err(READ_ONLY) } else { Ok(parent) }
     }
 }
+
+/// Said once: rsync and cp show no more than "operation not permitted".
+const NO_ROOM_HERE: &str = "something was to be made in .snapshots or .caskfs at the root, which are the mount's own: a tree that \
+    has such a name at its top can come in one level down, or without that name";
 
 const READ_ONLY: Error = Error::NotPermitted("it is the mount's own");
 
