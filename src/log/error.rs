@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{Location, Report};
+use crate::medium::Trouble;
 
 /// What can go wrong with a log, each message for the person who must act.
 #[derive(Debug, thiserror::Error)]
@@ -91,19 +92,36 @@ pub(super) trait Context<T> {
 
 impl<T> Context<T> for io::Result<T> {
     fn context(self, context: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|source| match is_no_space(&source) {
-            true => Error::NoSpace,
-            false => Error::Io { context: context(), source },
+        self.map_err(|source| match Trouble::of(&source) {
+            Trouble::Full => Error::NoSpace,
+            Trouble::Passing | Trouble::Device => Error::Io { context: context(), source },
         })
     }
 }
 
 /// Whether the medium is full, rather than broken.
 pub(super) fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero)
+    Trouble::of(error) == Trouble::Full
+}
+
+/// Of an fsync: says that nothing is known any more of what it should have made durable.
+pub(super) fn of_sync(error: io::Error) -> io::Error {
+    match Trouble::of_sync(&error) {
+        Trouble::Passing => error,
+        // Whatever it says of itself.
+        Trouble::Full | Trouble::Device => io::Error::other(format!("fsync: {error}")),
+    }
 }
 
 impl Error {
+    /// The errno of what passes by itself, and was no fault of the medium: nothing has changed, and it can be tried again.
+    pub fn passing(&self) -> Option<i32> {
+        match self {
+            Error::Io { source, .. } if Trouble::of(source) == Trouble::Passing => source.raw_os_error(),
+            _ => None,
+        }
+    }
+
     /// Whether the medium has failed to read what it has.
     pub(super) fn is_unreadable(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.raw_os_error() == Some(libc::EIO))

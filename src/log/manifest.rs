@@ -242,8 +242,8 @@ impl Manifest {
         }
         let end = ENTRY_LEN as u64 * (1 + u64::from(self.entries));
         if let Err(error) = file.write_all_at(&bytes, end) {
-            // Nothing half-written is left for a later entry to be read along with.
-            file.set_len(end)?;
+            // Nothing half-written is left for a later entry to be read along with. If it is, that is final.
+            file.set_len(end).map_err(io::Error::other)?;
             return Err(error);
         }
         self.entries += changes.len() as u32;

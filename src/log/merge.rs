@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::error::{Context, Error, is_no_space};
+use super::error::{Context, Error, is_no_space, of_sync};
 use super::manifest::{Change, Sealed};
 use super::record::{ALIGNMENT, Header, Location};
 use super::scan::{Found, Scanner};
@@ -163,7 +163,9 @@ impl MergeWriter<'_> {
             for output in &self.outputs {
                 output.segment.file.sync().context(|| "fsync of a merge's output".into())?;
             }
-            self.log.medium.sync_dir(files::SEGMENTS).context(|| "fsync of the segments' directory".into())
+            // The names that others have made there are lost with it.
+            let synced = self.log.medium.sync_dir(files::SEGMENTS).map_err(of_sync);
+            synced.map_err(|error| self.log.failed("fsync of the segments' directory", error))
         });
         if let Err(error) = synced {
             self.give_up();
@@ -172,6 +174,7 @@ impl MergeWriter<'_> {
         let mut changes: Vec<Change> = inputs.iter().map(|input| Change::Remove { segment: input.id }).collect();
         for output in &self.outputs {
             output.segment.close(output.end);
+            output.segment.file.release();
             let Output { end, first_sequence, last_sequence, .. } = *output;
             changes.push(Change::Seal { segment: output.segment.id, end, first_sequence, last_sequence });
         }
@@ -183,9 +186,8 @@ impl MergeWriter<'_> {
         }
         if let Err(error) = appended {
             drop(manifest);
-            // Half of the group may be there: without its end it does not count.
-            let full = is_no_space(&error);
-            let failed = if full { Error::NoSpace } else { self.log.fail("writing the manifest", &error) };
+            // Nothing of the group is there, or nothing is written any more.
+            let failed = self.log.failed("writing the manifest", error);
             self.give_up();
             return Err(failed);
         }
@@ -225,8 +227,8 @@ impl MergeWriter<'_> {
         self.log.check()?;
         let id = self.log.writer.lock().take_segment_number();
         let epoch = self.log.epoch();
-        let segment = Segment::create(&*self.log.medium, id, epoch, self.log.id)
-            .context(|| "creating a merge's output".into())?;
+        let segment = Segment::create(&self.log.cached, id, epoch, self.log.id)
+            .map_err(|error| self.log.failed("creating a merge's output", error))?;
         self.outputs.push(Output {
             segment: Arc::new(segment),
             end: u64::from(SEGMENT_HEADER_LEN),

@@ -26,6 +26,7 @@ mod histogram;
 mod lost_end;
 mod manifest;
 mod merge;
+mod open_snapshots;
 mod record;
 mod recovery;
 mod repair;
@@ -67,7 +68,7 @@ pub use statistics::LogStatistics;
 pub use verify::{Defect, Seen, Span};
 pub use writer::{Appender, Draft, WRITE_AHEAD};
 
-use crate::medium::Medium;
+use crate::medium::{Cached, Medium, Trouble};
 use ballast::Ballast;
 use manifest::Manifest;
 use segment::Segment;
@@ -114,6 +115,8 @@ impl Default for LogOptions {
 #[derive(Debug)]
 pub struct Log {
     medium: Arc<dyn Medium>,
+    /// The same, for the segments: few of them are open at once.
+    cached: Cached,
     options: LogOptions,
     id: StoreId,
     segments: SegmentMap,
@@ -241,10 +244,8 @@ impl Log {
         if sequence <= manifest.durable {
             return Ok(());
         }
-        manifest.append(&manifest::Change::Durable { sequence }).map_err(|error| match error::is_no_space(&error) {
-            true => Error::NoSpace,
-            false => self.fail("writing the manifest", &error),
-        })?;
+        let noted = manifest.append(&manifest::Change::Durable { sequence });
+        noted.map_err(|error| self.failed("writing the manifest", error))?;
         manifest.sync().map_err(|error| self.fail("fsync of the manifest", &error))
     }
 
@@ -255,12 +256,12 @@ impl Log {
         }
         let mut manifest = self.manifest.lock();
         for segment in retired {
-            manifest.append(&segment.seal()).map_err(|error| match error::is_no_space(&error) {
-                true => Error::NoSpace,
-                false => self.fail("writing the manifest", &error),
-            })?;
+            manifest.append(&segment.seal()).map_err(|error| self.failed("writing the manifest", error))?;
         }
-        manifest.sync().map_err(|error| self.fail("fsync of the manifest", &error))
+        manifest.sync().map_err(|error| self.fail("fsync of the manifest", &error))?;
+        // Nothing is written to them any more.
+        retired.iter().for_each(writer::Retired::release);
+        Ok(())
     }
 
     /// Prepares the segment after the active one, so that no writer waits for it.
@@ -304,15 +305,11 @@ impl Log {
         self.check()?;
         let mut manifest = self.manifest.lock();
         // Until the manifest names it, the segment does not exist, and a full disk is no harm.
-        let announced = Segment::create(&*self.medium, id, manifest.epoch, self.id).and_then(|segment| {
+        let announced = Segment::create(&self.cached, id, manifest.epoch, self.id).and_then(|segment| {
             manifest.append(&manifest::Change::Open { segment: id })?;
             Ok(Arc::new(segment))
         });
-        let segment = match announced {
-            Ok(segment) => segment,
-            Err(error) if error::is_no_space(&error) => return Err(Error::NoSpace),
-            Err(error) => return Err(self.fail("creating a segment", &error)),
-        };
+        let segment = announced.map_err(|error| self.failed("creating a segment", error))?;
         manifest.sync().map_err(|error| self.fail("fsync of the manifest", &error))?;
         self.segments.insert([Arc::clone(&segment)]);
         Ok(segment)
@@ -339,6 +336,15 @@ impl Log {
             Some(reason) => Err(Error::Failed(reason.clone())),
             None if self.options.read_only => Err(Error::ReadOnly),
             None => Ok(()),
+        }
+    }
+
+    /// What has failed before anything depended on it, and has left nothing behind: only a fault of the medium is final.
+    fn failed(&self, what: &str, error: std::io::Error) -> Error {
+        match Trouble::of(&error) {
+            Trouble::Full => Error::NoSpace,
+            Trouble::Passing => Error::Io { context: what.into(), source: error },
+            Trouble::Device => self.fail(what, &error),
         }
     }
 

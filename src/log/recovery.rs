@@ -27,7 +27,7 @@ use super::statistics::Counters;
 use super::turn::Turn;
 use super::writer::Writer;
 use super::{AtomicU64, BTreeMap, Log, LogOptions, Mutex, OnceLock};
-use crate::medium::Medium;
+use crate::medium::{Cached, Medium};
 
 /// A record met during recovery.
 #[derive(Debug)]
@@ -98,8 +98,10 @@ impl Log {
         }
         let mut report = Report::default();
         let mut segments = BTreeMap::new();
-        for &number in list.keys() {
-            let segment = match Segment::open(&*medium, number, epoch, id, !options.read_only) {
+        let cached = Cached::new(Arc::clone(&medium));
+        for (&number, sealed) in &list {
+            let write = !options.read_only && sealed.is_none();
+            let segment = match Segment::open(&cached, number, epoch, id, write) {
                 Err(Error::DamagedFile { .. }) if options.lenient => continue,
                 Ok(segment) if options.lenient && segment.illegible => continue,
                 other => other?,
@@ -168,6 +170,7 @@ impl Log {
             ballast: Ballast::default(),
             options,
             medium,
+            cached,
         };
         if !log.options.read_only {
             log.settle_snapshots().context(|| "clearing away unfinished snapshots".into())?;

@@ -61,8 +61,9 @@ impl Log {
     /// Takes a segment that nobody could open out of the manifest.
     fn forget(&self, id: u32) -> Result<(), Error> {
         let mut manifest = self.manifest.lock();
-        let written = manifest.append(&Change::Remove { segment: id }).and_then(|()| manifest.sync());
-        written.map_err(|error| self.fail("writing the manifest", &error))?;
+        let written = manifest.append(&Change::Remove { segment: id });
+        written.map_err(|error| self.failed("writing the manifest", error))?;
+        manifest.sync().map_err(|error| self.fail("fsync of the manifest", &error))?;
         self.remove_unopened(id);
         Ok(())
     }

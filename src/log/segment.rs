@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::bad_blocks::BadBlocks;
 use super::codec::{Decoder, Encoder};
-use super::error::{Context, Error};
+use super::error::{Context, Error, of_sync};
 use super::files;
 use super::format::{FORMAT_VERSION, StoreId};
 use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
@@ -99,9 +99,13 @@ impl Segment {
             other => other?,
         };
         let (bytes, seed) = encode_header(id, epoch, store);
-        file.write_all_at(&bytes, 0)?;
-        file.sync()?;
-        medium.sync_dir(files::SEGMENTS)?;
+        let written = file.write_all_at(&bytes, 0).and_then(|()| file.sync());
+        // The names that others have made there are lost with it.
+        let made = written.and_then(|()| medium.sync_dir(files::SEGMENTS).map_err(of_sync));
+        made.inspect_err(|_| {
+            // No manifest names it. It would only take room.
+            let _ = medium.remove(&path);
+        })?;
         Ok(Segment {
             id,
             file,

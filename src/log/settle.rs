@@ -99,5 +99,7 @@ pub(super) fn settle(
         }
         open &= !tail.has_records();
     }
-    Manifest::write(medium, id, epoch, &list, last_sequence)
+    let manifest = Manifest::write(medium, id, epoch, &list, last_sequence)?;
+    tails.iter().filter(|tail| tail.segment.is_ended()).for_each(|tail| tail.segment.file.release());
+    Ok(manifest)
 }

@@ -17,6 +17,7 @@ use super::error::{Context, Error};
 use super::files::{self, SNAPSHOTS, TEMPORARY};
 use super::format;
 use super::manifest::{Contents, Frozen, Manifest};
+use super::open_snapshots::OpenSnapshots;
 use super::segment::Segment;
 use super::snapshot_index::SnapshotIndex;
 use crate::medium::{Medium, Status, Subdirectory, cannot_link};
@@ -58,11 +59,18 @@ pub(super) struct Snapshots {
     frozen: Option<Frozen>,
     /// What is known of them, once somebody has asked.
     index: Mutex<Option<SnapshotIndex>>,
+    pub(super) open: OpenSnapshots,
 }
 
 impl Snapshots {
     pub(super) fn new(frozen: Option<Frozen>) -> Snapshots {
-        Snapshots { making: Mutex::new(false), installing: Mutex::new(()), frozen, index: Mutex::new(None) }
+        Snapshots {
+            making: Mutex::new(false),
+            installing: Mutex::new(()),
+            frozen,
+            index: Mutex::new(None),
+            open: OpenSnapshots::default(),
+        }
     }
 
     /// The right to change which sealed segments there are.
@@ -71,7 +79,7 @@ impl Snapshots {
     }
 }
 
-fn path(name: &str) -> String {
+pub(super) fn path(name: &str) -> String {
     format!("{SNAPSHOTS}/{name}")
 }
 
@@ -143,6 +151,7 @@ impl Log {
     }
 
     fn with_snapshots<R>(&self, look: impl FnOnce(&SnapshotIndex) -> R) -> Result<R, Error> {
+        self.clear_removed_snapshots();
         let mut index = self.snapshots.index.lock();
         let known = match &mut *index {
             Some(known) => known,
@@ -185,7 +194,7 @@ impl Log {
         self.segments.contains(id)
     }
 
-    /// Removes a snapshot. When this returns it is gone for good; what it alone held is free.
+    /// Removes a snapshot. When this returns it is gone for good; what it alone held is free as soon as nobody reads it.
     ///
     /// # Errors
     /// [`Error::NoSnapshot`]; those of the medium.
@@ -198,13 +207,12 @@ impl Log {
             self.forget_snapshot(name);
             return Err(Error::NoSnapshot(name.into()));
         }
+        self.clear_removed_snapshots();
         self.clear(&temporary).context(context)?;
-        self.medium.rename(&place, &temporary).context(context)?;
+        let removed = self.rename_removed(name).context(context)?;
         self.forget_snapshot(name);
         self.medium.sync_dir(SNAPSHOTS).context(context)?;
-        if let Err(error) = remove_tree(&*self.medium, &temporary) {
-            log::warn!("the snapshot {name} is removed, but some of its files stay until the next start: {error}");
-        }
+        self.remove_files(removed);
         Ok(())
     }
 
@@ -215,7 +223,7 @@ impl Log {
     pub fn snapshot_medium(&self, name: &str) -> Result<Subdirectory, Error> {
         let place = path(name);
         match exists(&*self.medium, &place).context(|| format!("opening the snapshot {name}"))? {
-            true => Ok(Subdirectory::new(Arc::clone(&self.medium), place)),
+            true => Ok(self.watch_snapshot(name)),
             false => Err(Error::NoSnapshot(name.into())),
         }
     }
@@ -362,7 +370,7 @@ fn describe(name: &str, contents: &Contents) -> Snapshot {
 }
 
 /// Removes a directory with all that is in it; there may be none.
-fn remove_tree(medium: &dyn Medium, path: &str) -> io::Result<()> {
+pub(super) fn remove_tree(medium: &dyn Medium, path: &str) -> io::Result<()> {
     let Some(names) = files::found(medium.list(path))? else { return Ok(()) };
     for name in names {
         let below = format!("{path}/{name}");

@@ -6,6 +6,7 @@ mod decoders;
 mod failures;
 mod hints;
 mod manifest;
+mod passing;
 mod records;
 mod rotation;
 mod segments;

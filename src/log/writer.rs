@@ -102,6 +102,11 @@ impl Retired {
         self.segment.file.sync()
     }
 
+    /// It is sealed: it need not stay open.
+    pub(super) fn release(&self) {
+        self.segment.file.release();
+    }
+
     /// The manifest's entry for it, once it is synced.
     pub(super) fn seal(&self) -> Change {
         Change::Seal {
@@ -268,7 +273,7 @@ impl<'a> Appender<'a> {
         let ahead = if total <= SMALL { self.log.options.write_ahead.into() } else { 0 };
         let ahead = limit.saturating_sub(active.offset + total).min(ahead);
         if let Err(error) = active.write(&mut writer.buffer, ahead) {
-            return Err(self.log.append_failed(&error, &active.segment, active.offset));
+            return Err(self.log.append_failed(error, &active.segment, active.offset));
         }
         self.log.counters.appended(total);
         writer.next_sequence += drafts.len() as u64;
@@ -305,14 +310,16 @@ impl<'a> Appender<'a> {
 }
 
 impl Log {
-    /// A full disk is survived by cutting off what was half written; anything else is final.
-    fn append_failed(&self, error: &io::Error, segment: &Segment, end: u64) -> Error {
-        if !is_no_space(error) {
-            return self.fail("writing to the log", error);
+    /// A full disk, or one for which the kernel has no memory, is survived by cutting off what was half written; anything
+    /// else is final.
+    fn append_failed(&self, error: io::Error, segment: &Segment, end: u64) -> Error {
+        let survived = self.failed("writing to the log", error);
+        if self.failure().is_some() {
+            return survived;
         }
         // Durably: the next transaction has the same sequence numbers, and nothing of this one may ever join it.
         match segment.file.set_len(end).and_then(|()| segment.file.sync()) {
-            Ok(()) => Error::NoSpace,
+            Ok(()) => survived,
             Err(error) => self.fail("cutting off a half-written transaction", &error),
         }
     }

@@ -18,6 +18,7 @@ use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::statvfs;
 use rustix::io::{ReadWriteFlags, preadv2};
 
+use super::open_files::close_some;
 use super::{File, Lock, Medium, Space, Status};
 
 /// A store directory on a real file system.
@@ -98,19 +99,18 @@ pub(super) fn check(path: &str) -> io::Result<()> {
 
 impl Medium for Disk {
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(libc::O_CLOEXEC)
-            .open(self.resolve(path)?)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_CLOEXEC);
+        let path = self.resolve(path)?;
+        let file = with_descriptor(|| options.open(&path))?;
         Ok(Arc::new(DiskFile::new(file)))
     }
 
     fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
-        let file =
-            OpenOptions::new().read(true).write(write).custom_flags(libc::O_CLOEXEC).open(self.resolve(path)?)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(write).custom_flags(libc::O_CLOEXEC);
+        let path = self.resolve(path)?;
+        let file = with_descriptor(|| options.open(&path))?;
         Ok(Arc::new(DiskFile::new(file)))
     }
 
@@ -145,7 +145,8 @@ impl Medium for Disk {
     /// A name that is not UTF-8 is somebody else's: it is listed with U+FFFD in it, and so matches no name of a store.
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(self.resolve(path)?)? {
+        let path = self.resolve(path)?;
+        for entry in with_descriptor(|| fs::read_dir(&path))? {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
         names.sort_unstable();
@@ -153,11 +154,10 @@ impl Medium for Disk {
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_CLOEXEC | libc::O_DIRECTORY)
-            .open(self.resolve(path)?)?
-            .sync_all()
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(libc::O_CLOEXEC | libc::O_DIRECTORY);
+        let path = self.resolve(path)?;
+        with_descriptor(|| options.open(&path))?.sync_all()
     }
 
     fn space(&self) -> io::Result<Space> {
@@ -186,14 +186,9 @@ impl Medium for Disk {
 
     fn lock(&self, path: &str, shared: bool) -> io::Result<Option<Box<dyn Lock>>> {
         let path = self.resolve(path)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_CLOEXEC)
-            .open(&path);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_CLOEXEC);
+        let mut file = with_descriptor(|| options.open(&path));
         // A reader may lock what it cannot write: flock(2) asks for no permission but to open.
         if shared && file.as_ref().is_err_and(is_read_only) {
             file = OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC).open(&path);
@@ -204,6 +199,14 @@ impl Medium for Disk {
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(errno.into()),
         }
+    }
+}
+
+/// Opens something; if there is no descriptor left, once more without some of the segments that are open.
+fn with_descriptor<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    match open() {
+        Err(error) if close_some(&error) => open(),
+        other => other,
     }
 }
 

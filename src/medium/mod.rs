@@ -12,18 +12,24 @@
 //! * after a failed sync nothing is known about the bytes: nobody above ever retries one.
 
 mod disk;
+mod open_files;
 mod sim;
 mod subdirectory;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 pub use disk::Disk;
+#[cfg(test)]
+pub(crate) use open_files::close_all;
+pub use open_files::{Cached, open_files};
 pub use sim::{Fault, SimDisk};
-pub use subdirectory::Subdirectory;
+pub use subdirectory::{Place, Subdirectory};
+pub use trouble::{Trouble, retry};
 
 /// A store directory. Paths are relative to it and use `/` (`segments/00000001.log`); `""` is the store directory
 /// itself.
@@ -107,17 +113,18 @@ pub trait File: Send + Sync + fmt::Debug {
     /// what was not written there yet, and on a medium that has no such thing.
     fn drop_cache(&self) {}
 
+    /// Nothing is written to the file any more: from now on it need not stay open while nobody reads it.
+    fn release(&self) {}
+
     /// Fills `buffer` from `offset`, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buffer.is_empty() {
-            match self.read_at(buffer, offset) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => {
+            match retry(|| self.read_at(buffer, offset))? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => {
                     buffer = buffer.get_mut(n..).unwrap_or_default();
                     offset += n as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -126,14 +133,13 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Writes all of `data` at `offset`. After an error any part of it may have been written.
     fn write_all_at(&self, mut data: &[u8], mut offset: u64) -> io::Result<()> {
         while !data.is_empty() {
-            match self.write_at(data, offset) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
+            // A call that fails has written nothing.
+            match retry(|| self.write_at(data, offset))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => {
                     data = data.get(n..).unwrap_or_default();
                     offset += n as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -31,7 +31,7 @@ use self::journal::Survival;
 use self::lock::{Locks, SimLock};
 use self::random::Random;
 use self::tree::Tree;
-use super::{File, Lock, Medium, Space, Status};
+use super::{File, Lock, Medium, Space, Status, Trouble};
 
 /// Bytes that a disk holds unless told otherwise.
 const CAPACITY: u64 = 1 << 40;
@@ -337,7 +337,8 @@ impl Medium for SimDisk {
             Ok(()) if ignored => state.tree.dir_at(path).map(|_| ()),
             Ok(()) => state.tree.dir_at(path).map(|names| names.sync()),
             Err(error) => {
-                if let (true, Ok(names)) = (powered, state.tree.dir_at(path)) {
+                let begun = powered && Trouble::of_sync(&error) != Trouble::Passing;
+                if let (true, Ok(names)) = (begun, state.tree.dir_at(path)) {
                     names.fail_sync();
                 }
                 Err(error)

@@ -1,5 +1,7 @@
 //! Both media keep the contract of the traits, and answer any workload alike.
 
+mod open_files;
+
 use std::io::{ErrorKind, Result};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;

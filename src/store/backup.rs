@@ -50,6 +50,7 @@ impl Store {
         self.snapshot(&name)?;
         let from = self.log.snapshot_medium(&name)?;
         let copied = log::copy_snapshot(&from, to, CopyKind::Backup, progress);
+        drop(from);
         let removed = self.remove_snapshot(&name);
         let copied = copied?;
         removed.map(|()| copied)

@@ -138,7 +138,8 @@ impl Error {
             Error::TooManyChanges => libc::EAGAIN,
             Error::ReadOnly => libc::EROFS,
             Error::Closing => libc::ESHUTDOWN,
-            Error::DamagedKey { .. } | Error::Strict(_) | Error::Log(_) => libc::EIO,
+            Error::DamagedKey { source: error, .. } | Error::Log(error) => error.passing().unwrap_or(libc::EIO),
+            Error::Strict(_) => libc::EIO,
         }
     }
 }

@@ -98,6 +98,7 @@ impl Shared {
             // A full disk is met again, and reported, by the writer that needs the segment.
             let _ = self.log.prepare();
             self.log.keep_reserve();
+            self.log.clear_removed_snapshots();
             if stop && self.queue.lock().waiting.is_empty() {
                 return;
             }

@@ -12,6 +12,9 @@ pub enum Fault {
     /// `EIO`. A write leaves the first half of its bytes (rounded down). A sync loses what it was to make durable: it
     /// stays readable, but no later sync writes it. Anything else is not done.
     Io,
+    /// This errno, and nothing is done. A sync loses what it was to make durable, as with `Io`; but `EMFILE` and `ENFILE`
+    /// say that it was not begun.
+    Errno(i32),
     /// A write takes the first half of its bytes (rounded up) and says so. Anything else goes well.
     Short,
     /// The power goes: this operation does not happen, and it and everything after it fails with `EIO`.
@@ -91,6 +94,7 @@ impl Faults {
         match self.count()? {
             None | Some(Fault::Short) => Ok(()),
             Some(Fault::NoSpace) => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+            Some(Fault::Errno(errno)) => Err(io::Error::from_raw_os_error(errno)),
             Some(Fault::Io | Fault::PowerCut) => Err(io::Error::from_raw_os_error(libc::EIO)),
         }
     }
@@ -101,6 +105,7 @@ impl Faults {
             None => Ok((len, Ok(()))),
             Some(Fault::Short) => Ok((len.div_ceil(2), Ok(()))),
             Some(Fault::NoSpace) => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+            Some(Fault::Errno(errno)) => Err(io::Error::from_raw_os_error(errno)),
             Some(Fault::Io) => Ok((len / 2, Err(io::Error::from_raw_os_error(libc::EIO)))),
             Some(Fault::PowerCut) => Err(io::Error::from_raw_os_error(libc::EIO)),
         }

@@ -231,6 +231,36 @@ fn names_that_a_snapshot_cannot_have() {
     }
 }
 
+/// Its segments are opened when they are read: so they are still there for who has it open, under whatever name.
+#[test]
+fn a_snapshot_that_is_removed_is_read_on() {
+    let (disk, store) = fresh();
+    (0..40u8).for_each(|key| store.put(format!("{key}"), vec![key; 100]).unwrap());
+    store.snapshot("one").unwrap();
+    let (held, also) = (store.open_snapshot("one").unwrap(), store.open_snapshot("one").unwrap());
+    (0..40u8).for_each(|key| assert!(store.remove(format!("{key}")).unwrap()));
+    store.compact().unwrap();
+    store.remove_snapshot("one").unwrap();
+    assert!(store.open_snapshot("one").is_err());
+    // Nor does the next one of its name stand in their way.
+    store.snapshot("one").unwrap();
+    store.remove_snapshot("one").unwrap();
+    let left = || disk.paths().iter().filter(|path| path.starts_with("snapshots/")).count();
+    assert!(left() > 0);
+    crate::medium::close_all();
+    for snapshot in [&held, &also] {
+        (0..40u8).for_each(|key| assert_eq!(snapshot.get(format!("{key}")).unwrap(), Some(vec![key; 100])));
+    }
+    assert_eq!(reopen(&disk.restart()).snapshots().unwrap(), []);
+    drop(held);
+    crate::medium::close_all();
+    assert_eq!(also.get("7").unwrap(), Some(vec![7; 100]));
+    drop(also);
+    store.snapshot("two").unwrap();
+    store.remove_snapshot("two").unwrap();
+    assert_eq!(left(), 0);
+}
+
 #[test]
 fn a_snapshot_that_is_removed_gives_its_space_back() {
     let (disk, store) = filled();
@@ -252,6 +282,9 @@ fn a_snapshot_that_is_removed_gives_its_space_back() {
     store.remove_snapshot("two").unwrap();
     assert_eq!(store.info().unwrap().snapshot_bytes, 0);
     check_filled(&open, 1);
+    // What is still read goes with its last reader.
+    drop(open);
+    assert_eq!(store.info().unwrap().snapshot_bytes, 0);
     let freed = before - used(&disk);
     assert!(kept > 5_000 && freed >= kept, "{kept} bytes were kept, {freed} came back");
     assert_eq!(file_bytes(&disk, "snapshots"), []);
@@ -363,6 +396,7 @@ fn a_snapshot_that_fails_leaves_nothing_behind() {
                     if found.len() == 2 {
                         let one = store.open_snapshot("one").unwrap();
                         assert_eq!(one.get("k").unwrap().unwrap(), b"v", "{place}");
+                        drop(one);
                         store.remove_snapshot("one").unwrap();
                     }
                     store.snapshot("one").unwrap();
