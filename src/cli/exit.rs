@@ -92,7 +92,7 @@ impl From<Error> for Failure {
                 log::Error::NoSnapshot(_) => NO_KEY,
                 log::Error::NotFrozen => NOT_A_STORE,
                 log::Error::Occupied(_) => OCCUPIED,
-                log::Error::TooLarge(_) | log::Error::Moved | log::Error::SnapshotExists(_) => OTHER,
+                log::Error::TooLarge(_) | log::Error::SnapshotExists(_) => OTHER,
             },
             _ => OTHER,
         };

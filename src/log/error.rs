@@ -45,9 +45,6 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// The record was moved by a merge since the caller learnt where it is: look again.
-    #[error("the record was moved")]
-    Moved,
     /// The disk is full; nothing was written.
     #[error("no space left on the medium")]
     NoSpace,

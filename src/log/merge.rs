@@ -60,7 +60,8 @@ impl Log {
         visit: &mut SealedVisitor<'_, E>,
     ) -> Result<Option<Damage>, E> {
         let open = self.segments.get(segment.id);
-        let Some(open) = open else { return Err(Error::Moved.into()) };
+        let missing = || Error::DamagedFile { file: files::segment(segment.id), what: "it is missing" };
+        let open = open.ok_or_else(missing)?;
         let context = || format!("reading segment {}", segment.id);
         let mut scanner = Scanner::new(&open, Some(segment.end)).context(context)?;
         let mut offset = scanner.start();

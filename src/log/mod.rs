@@ -61,7 +61,7 @@ pub use merge::{MergeWriter, SealedSegment};
 pub use record::{HEADER_LEN, Header, Location, MAX_BODY, MAX_ENTRY};
 pub use recovery::{Damage, Report, Visit};
 pub use repair::{Inspection, Preview, Quarantine, Step};
-pub use segment::Body;
+pub use segment::{Body, Wait};
 pub use segments::Segments;
 pub use snapshot::{Snapshot, is_snapshot_name};
 pub use statistics::LogStatistics;
@@ -318,9 +318,10 @@ impl Log {
     /// The body of a record, verified against its checksums and against what the caller knows of it.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the bytes are not those that were written; [`Error::Moved`].
+    /// [`Error::Damaged`] if the bytes are not those that were written.
     pub fn read(&self, location: Location, body_len: u32, sequence: u64) -> Result<Body, Error> {
-        self.segments().read(location, body_len, sequence)
+        let read = self.segments().read(location, body_len, sequence, Wait::Yes)?;
+        read.ok_or(Error::Damaged { location, what: "it was not read" })
     }
 
     /// Whether a segment reaches so far that a record with a body of this length may be there.

@@ -33,6 +33,16 @@ impl Deref for Body {
     }
 }
 
+/// Whether a reader waits for the medium, or takes only what the operating system has in memory: an event loop that waited
+/// would serve nobody meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// It waits.
+    Yes,
+    /// It does not, and asks again from elsewhere.
+    No,
+}
+
 /// What the header of a file says of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
@@ -196,23 +206,29 @@ impl Segment {
         Ok(decode_header(&bytes, self.id, store).is_ok_and(|seed| seed == self.seed))
     }
 
-    /// A record, checked.
-    pub(super) fn read(&self, location: Location, body_len: u32) -> Result<(Header, Body), Error> {
+    /// A record, checked. `None`: that takes the medium, and the caller does not wait.
+    pub(super) fn read(&self, location: Location, body_len: u32, wait: Wait) -> Result<Option<(Header, Body)>, Error> {
         let damaged = |what| Error::Damaged { location, what };
         let mut bytes = vec![0; HEADER_LEN + body_len as usize];
-        match self.file.read_exact_at(&mut bytes, u64::from(location.offset)) {
+        let offset = u64::from(location.offset);
+        let read = match wait {
+            Wait::Yes => self.file.read_exact_at(&mut bytes, offset).map(|()| true),
+            Wait::No => self.file.read_cached_at(&mut bytes, offset),
+        };
+        match read {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(damaged("the segment is cut off"));
             }
+            Ok(false) => return Ok(None),
             other => other.context(|| format!("reading the record at {location}"))?,
-        }
+        };
         let header =
             Header::decode(&bytes, self.seed, location.offset).ok_or(damaged("its header is not as written"))?;
         let body = Body(bytes);
         if header.body_len != body_len || header.body_crc != crc32fast::hash(&body) {
             return Err(damaged("its body is not as written"));
         }
-        Ok((header, body))
+        Ok(Some((header, body)))
     }
 }
 

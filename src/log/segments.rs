@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::error::Error;
 use super::record::Location;
-use super::segment::{Body, Segment};
+use super::segment::{Body, Segment, Wait};
 use super::{Log, files};
 use crate::medium::Medium;
 
@@ -23,18 +23,19 @@ use crate::medium::Medium;
 pub struct Segments(Arc<BTreeMap<u32, Arc<Segment>>>);
 
 impl Segments {
-    /// The body of a record, verified against its checksums and against what the caller knows of it.
+    /// The body of a record, verified against its checksums and against what the caller knows of it. `None`: that takes the
+    /// medium, and the caller does not wait.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the bytes are not those that were written; [`Error::Moved`].
-    pub fn read(&self, location: Location, body_len: u32, sequence: u64) -> Result<Body, Error> {
-        // Only a merge takes segments away.
-        let segment = self.0.get(&location.segment).ok_or(Error::Moved)?;
-        let (header, body) = segment.read(location, body_len)?;
+    /// [`Error::Damaged`] if the bytes are not those that were written.
+    pub fn read(&self, location: Location, body_len: u32, sequence: u64, wait: Wait) -> Result<Option<Body>, Error> {
+        let missing = Error::Damaged { location, what: "its segment is missing" };
+        let segment = self.0.get(&location.segment).ok_or(missing)?;
+        let Some((header, body)) = segment.read(location, body_len, wait)? else { return Ok(None) };
         if header.sequence != sequence {
             return Err(Error::Damaged { location, what: "another record is in its place" });
         }
-        Ok(body)
+        Ok(Some(body))
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Arc<Segment>> {

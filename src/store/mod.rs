@@ -30,7 +30,6 @@ mod recovery;
 mod remove_tree;
 mod repair;
 mod reserve;
-mod scan;
 mod share;
 mod snapshots;
 mod statistics;
@@ -38,6 +37,7 @@ mod transaction;
 mod usage;
 mod value;
 mod verify;
+mod view;
 mod xattrs;
 
 #[cfg(test)]
@@ -50,6 +50,7 @@ use std::sync::atomic::AtomicI64;
 
 use parking_lot::RwLock;
 
+pub use crate::log::Wait;
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 pub use backup::{Copied, backup_name, copy_backup, is_backup_name, restore};
 pub use error::{Error, Refusal};
@@ -60,21 +61,19 @@ pub use import::{Import, Pieces};
 pub use merge::{DeadSpace, MergePolicy, MergeStatistics, MergeWindow, PlannedMerge};
 pub use namespace::{RESERVED, RenameMode, Unlink, check_name};
 pub use options::{Clock, Options};
-pub use paths::Batch;
+pub use paths::{Batch, Listed};
 pub use range_map::{Piece, RangeMap};
 pub use record::{MAX_EXTENT, MAX_NAME};
 pub use recovery::RecoveryReport;
 pub use remove_tree::Removed;
 pub use repair::RepairReport;
-#[cfg(feature = "cli")]
-pub(crate) use scan::KeyPath;
-pub use scan::{Listed, Met, Scan};
 pub use share::{Lender, Loan};
 pub use snapshots::{Snapshot, check_snapshot_name};
 pub use statistics::Statistics;
 pub use transaction::{StagedRun, Transaction};
 pub use value::Update;
 pub use verify::VerifyReport;
+pub use view::View;
 pub use xattrs::XattrMode;
 
 pub use crate::log::{MAX_ENTRY, Progress};

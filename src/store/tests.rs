@@ -17,12 +17,12 @@ mod paths;
 mod range_map;
 mod remove_tree;
 mod repair;
-mod scan;
 mod share;
 mod snapshots;
 mod staging;
 mod statistics;
 mod verify;
+mod view;
 
 use std::sync::Arc;
 
@@ -50,14 +50,7 @@ fn texts(listed: Vec<Listed>) -> Vec<String> {
 
 /// Every key, in order.
 fn keys(store: &Store) -> Vec<String> {
-    scanned(store, "")
-}
-
-/// The keys that begin with these bytes, in order.
-fn scanned(store: &Store, prefix: &str) -> Vec<String> {
-    let mut keys = texts(store.scan(prefix).collect::<Result<_, _>>().unwrap());
-    keys.sort_by(|one, other| one.split('/').cmp(other.split('/')));
-    keys
+    texts(store.scan(""))
 }
 
 /// The number of a key's entry.

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::Store;
 use super::attributes::EntryId;
 use super::error::Error;
 use super::extents::Extent;
 use super::record::MAX_EXTENT;
-use super::{Store, merge};
+use crate::log::Wait;
 
 /// A change of a value. `size` is the value's length after it.
 #[derive(Clone, Debug, Default)]
@@ -53,43 +54,8 @@ impl Store {
     /// # Errors
     /// [`Error::DamagedKey`] if the bytes are not those that were written; [`Error::Stale`] if the entry is gone.
     pub fn read(&self, id: EntryId, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        /// Each time a whole merge must have come between two steps of this function.
-        const ATTEMPTS: usize = 100;
-        for _ in 1..ATTEMPTS {
-            match self.read_once(id, offset, buffer) {
-                // The keydir knows by now where to.
-                Err(error) if merge::is_moved(&error) => {}
-                result => return result,
-            }
-        }
-        self.read_once(id, offset, buffer)
-    }
-
-    fn read_once(&self, id: EntryId, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        let (size, extents) = {
-            let keydir = self.keydir.read();
-            if keydir.is_damaged(id) {
-                let what = match keydir.is_lost(id) {
-                    true => "a repair could not save it: set it anew, or remove it",
-                    false => "a record of this key could not be read at the last start",
-                };
-                drop(keydir);
-                return Err(self.damaged(id, crate::log::Error::DamagedFile { file: "log".into(), what }));
-            }
-            keydir.value(id, offset..offset.saturating_add(buffer.len() as u64)).ok_or(Error::Stale)?
-        };
-        let len = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
-        let buffer = buffer.get_mut(..len).unwrap_or_default();
-        // Holes are zeros.
-        if !matches!(extents.as_slice(), [(range, _)] if range.end - range.start == len as u64) {
-            buffer.fill(0);
-        }
-        for (range, extent) in extents {
-            let start = (range.start - offset) as usize;
-            let Some(part) = buffer.get_mut(start..start + (range.end - range.start) as usize) else { continue };
-            self.read_into(id, &extent, part)?;
-        }
-        Ok(len)
+        let view = self.view(id, offset..offset.saturating_add(buffer.len() as u64))?;
+        Ok(self.read_view(&view, offset, buffer, Wait::Yes)?.unwrap_or(0))
     }
 
     /// The bytes of a staged or published extent.
@@ -105,10 +71,8 @@ impl Store {
     }
 
     fn read_into(&self, id: EntryId, extent: &Extent, out: &mut [u8]) -> Result<(), Error> {
-        let body = self.log.read(extent.location, extent.body_len, extent.source).map_err(|error| match error {
-            crate::log::Error::Moved => Error::Log(error),
-            error => self.damaged(id, error),
-        })?;
+        let body = self.log.read(extent.location, extent.body_len, extent.source);
+        let body = body.map_err(|error| self.damaged(id, error))?;
         let start = extent.skip as usize;
         match body.get(start..start + out.len()) {
             Some(bytes) => out.copy_from_slice(bytes),
@@ -120,7 +84,7 @@ impl Store {
         Ok(())
     }
 
-    fn damaged(&self, id: EntryId, source: crate::log::Error) -> Error {
+    pub(super) fn damaged(&self, id: EntryId, source: crate::log::Error) -> Error {
         let key = self.keydir.read().path(id);
         log::error!("the value of {key} cannot be read: {source}");
         Error::DamagedKey { key, source }

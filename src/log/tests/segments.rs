@@ -1,6 +1,7 @@
 //! Readers that hold on to segments while merges take them away.
 
 use super::*;
+use crate::log::Wait;
 
 /// Copies the sealed segments into new ones, which take their place.
 fn merge(log: &Log) -> Vec<u32> {
@@ -32,8 +33,8 @@ fn who_holds_the_segments_reads_them_after_a_merge_and_their_files_go_with_the_l
     assert!(taken.len() > 5);
     for (sequence, location) in (1..).zip(&locations) {
         let expected = body(sequence);
-        assert_eq!(*held.read(*location, expected.len() as u32, sequence).unwrap(), *expected);
-        assert!(log.segments().read(*location, 1, sequence).is_err());
+        assert_eq!(*held.read(*location, expected.len() as u32, sequence, Wait::Yes).unwrap().unwrap(), *expected);
+        assert!(log.segments().read(*location, 1, sequence, Wait::Yes).is_err());
     }
     // What is not named any more does not count, though it is there.
     assert!(taken.iter().all(|id| is_there(&disk, *id)));

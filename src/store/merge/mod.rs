@@ -395,8 +395,3 @@ impl Merger {
         Ok(damage.is_none())
     }
 }
-
-/// Whether a merge has moved what was read: it is to be looked for again.
-pub(super) fn is_moved(error: &Error) -> bool {
-    matches!(error, Error::Log(LogError::Moved))
-}
