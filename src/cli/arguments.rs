@@ -215,6 +215,9 @@ pub(super) struct LsArguments {
     /// List what is below the directories too.
     #[arg(long, short)]
     pub(super) recursive: bool,
+    /// Print names as they come, in no order: nothing of a large store is kept in memory.
+    #[arg(long, short = 'U')]
+    pub(super) unsorted: bool,
     /// Print a JSON object a line.
     #[arg(long)]
     pub(super) json: bool,

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::control::{Caches, Connection, Reply, Request, copy_value, execute};
+use super::control::{Answer, Caches, Connection, Reply, Request, TakeName, copy_value, execute};
 use super::exit::{Failure, LOCKED};
 use super::output::Output;
 use super::spool::Spool;
@@ -114,8 +114,25 @@ fn call(path: &Path, access: Access, request: &Request, input: &mut dyn Read) ->
     request.check()?;
     match open(path, &access.options(), |connection| connection.call(request, input, &mut std::io::sink()))? {
         Opened::Asked(reply) => Ok(reply),
-        Opened::Store(store) => execute(&store, &Caches(None), request, input, &|| true),
+        Opened::Store(store) => match execute(&store, &Caches(None), request, input, &|| true)? {
+            Answer::Reply(reply) => Ok(reply),
+            Answer::Names(_) => Ok(Reply::Done),
+        },
     }
+}
+
+/// Sends a request for a listing: its names go to `take` as they come. That must wait for no other program, since the
+/// store is held meanwhile.
+pub(super) fn list(path: &Path, request: &Request, take: &mut TakeName<'_>) -> Result<(), Failure> {
+    request.check()?;
+    if let Opened::Store(store) = open(path, &Access::Read.options(), |connection| connection.list(request, take))?
+        && let Answer::Names(mut names) = execute(&store, &Caches(None), request, &mut std::io::empty(), &|| true)?
+    {
+        while let Some(name) = names.next_met() {
+            take(name?.into())?;
+        }
+    }
+    Ok(())
 }
 
 /// Prints the value that a request asks for. The reader may be a program that waits for this store: so one that this
@@ -125,9 +142,8 @@ pub(super) fn fetch(path: &Path, request: &Request, output: &mut Output) -> Resu
     let options = Access::Read.options();
     let opened = open(path, &options, |connection| connection.call(request, &mut std::io::empty(), output))?;
     let Opened::Store(store) = opened else { return Ok(()) };
-    let Reply::Value { id, size } = execute(&store, &Caches(None), request, &mut std::io::empty(), &|| true)? else {
-        return Ok(());
-    };
+    let answer = execute(&store, &Caches(None), request, &mut std::io::empty(), &|| true)?;
+    let Answer::Reply(Reply::Value { id, size }) = answer else { return Ok(()) };
     if !output.may_wait() {
         return copy_value(&store, id, size, output);
     }

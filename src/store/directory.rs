@@ -31,6 +31,11 @@ pub(super) fn first_place(name: &[u8]) -> u64 {
     ((hasher.finish() >> 1) & !SAME_HASH).max(SAME_HASH + 1)
 }
 
+/// The last place that a name may have.
+pub(super) fn last_place(name: &[u8]) -> u64 {
+    first_place(name) | SAME_HASH
+}
+
 /// Whether a name may be in this place.
 pub(super) fn may_be_at(name: &[u8], cookie: u64) -> bool {
     first_place(name) == cookie & !SAME_HASH
@@ -61,24 +66,26 @@ impl Directory {
         true
     }
 
-    /// Puts an entry into the first free of the places of its name. (There always is one: nobody finds 256 names with one hash of 55
-    /// bits.)
-    pub(super) fn insert(&mut self, first: u64, id: EntryId, is_directory: bool) {
+    /// Puts an entry into the first free of the places of its name, and says which. (There always is one: nobody finds
+    /// 256 names with one hash of 55 bits.)
+    pub(super) fn insert(&mut self, first: u64, id: EntryId, is_directory: bool) -> u64 {
         let free = (first..first | SAME_HASH).find(|cookie| !self.children.contains_key(cookie));
         let cookie = free.unwrap_or(first | SAME_HASH);
         self.displaced += u32::from(cookie != first);
         self.subdirectories += u32::from(is_directory);
         self.children.insert(cookie, id);
+        cookie
     }
 
-    /// Takes a name away, if it is this entry's.
-    pub(super) fn remove(&mut self, name: &[u8], id: EntryId, is_directory: bool) {
+    /// Takes a name away, if it is this entry's: returns the place that it had.
+    pub(super) fn remove(&mut self, name: &[u8], id: EntryId, is_directory: bool) -> Option<u64> {
         let first = first_place(name);
-        let found = self.candidates(first).find(|(_, child)| *child == id).map(|(cookie, _)| cookie);
-        let Some(cookie) = found else { return };
+        let found = self.candidates(first).find(|(_, child)| *child == id);
+        let (cookie, _) = found?;
         self.children.remove(&cookie);
         self.displaced -= u32::from(cookie != first);
         self.subdirectories -= u32::from(is_directory);
+        Some(cookie)
     }
 
     /// The children whose cookies are greater than `cookie`, in order of cookies.

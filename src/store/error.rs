@@ -88,6 +88,9 @@ pub enum Error {
     /// The keys take as much memory as they may.
     #[error("no memory for another key: raise the memory limit, or remove keys")]
     OutOfMemory,
+    /// More was changed while keys were listed than is kept for a listing.
+    #[error("too much was changed while the keys were listed: list them again, or fewer at once")]
+    TooManyChanges,
     /// The store is open for reading only.
     #[error("the store is open for reading only")]
     ReadOnly,
@@ -132,6 +135,7 @@ impl Error {
             Error::BeyondEnd => libc::ENXIO,
             Error::TooLarge => libc::EFBIG,
             Error::NoSpace | Error::OutOfMemory | Error::TooManyAttributes => libc::ENOSPC,
+            Error::TooManyChanges => libc::EAGAIN,
             Error::ReadOnly => libc::EROFS,
             Error::Closing => libc::ESHUTDOWN,
             Error::DamagedKey { source: error, .. } | Error::Log(error) => error.passing().unwrap_or(libc::EIO),

@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::Store;
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 use super::error::Error;
+use super::keydir::Keydir;
 use super::namespace::{RenameMode, Unlink, check_name};
 use super::record::MAX_EXTENT;
 use super::transaction::Transaction;
@@ -75,15 +76,6 @@ impl Batch {
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.bytes.get(range.clone()).unwrap_or_default()
     }
-}
-
-/// A key with what stat shows of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The key: a path from the root.
-    pub key: Vec<u8>,
-    /// What it is.
-    pub stat: Stat,
 }
 
 /// A key's components, checked.
@@ -251,79 +243,33 @@ impl Store {
         self.acknowledge(sequence)
     }
 
-    /// The keys right below a directory, in order; the empty key is the root.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::NotADirectory`].
-    pub fn list(&self, directory: impl AsRef<[u8]>) -> Result<Vec<Listed>, Error> {
-        let key = directory.as_ref();
-        let id = self.resolve(key)?.ok_or(Error::NotFound)?.id;
-        let keydir = self.keydir.read();
-        let node = keydir.get(id).ok_or(Error::NotFound)?;
-        if !node.is_directory() {
-            return Err(Error::NotADirectory);
-        }
-        let horizon = self.horizon();
-        let listed = |(name, id): (&[u8], EntryId)| {
-            let stat = keydir.published(id, horizon)?;
-            Some(Listed { key: join(key, name), stat })
-        };
-        Ok(keydir.sorted(id, b"").into_iter().filter_map(listed).collect())
-    }
-
-    /// Every key that begins with these bytes, directories included, each directory before what is in it, in order of
-    /// names. The result is collected at once.
-    pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Vec<Listed> {
-        let prefix = prefix.as_ref();
-        let (above, front) = match prefix.iter().rposition(|&byte| byte == b'/') {
-            Some(slash) => (prefix.get(..slash).unwrap_or_default(), prefix.get(slash + 1..).unwrap_or_default()),
-            None => (&[][..], prefix),
-        };
-        let Ok(Some(top)) = self.resolve(above) else { return Vec::new() };
-        let horizon = self.horizon();
-        let keydir = self.keydir.read();
-        let mut found = Vec::new();
-        // What is still to be visited, the next last.
-        let mut pending: Vec<(Vec<u8>, EntryId)> = Vec::new();
-        let expand = |pending: &mut Vec<(Vec<u8>, EntryId)>, key: &[u8], id: EntryId, front: &[u8]| {
-            let start = pending.len();
-            pending.extend(keydir.sorted(id, front).into_iter().map(|(name, id)| (join(key, name), id)));
-            pending.get_mut(start..).unwrap_or_default().reverse();
-        };
-        expand(&mut pending, above, top.id, front);
-        while let Some((key, id)) = pending.pop() {
-            expand(&mut pending, &key, id, b"");
-            if let Some(stat) = keydir.published(id, horizon) {
-                found.push(Listed { key, stat });
-            }
-        }
-        found
-    }
-
     /// What stat shows of a key that a record speaks of.
     pub(super) fn resolve(&self, key: &[u8]) -> Result<Option<Stat>, Error> {
         self.remove_due();
-        if key.is_empty() {
-            return self.entry(ROOT).map(Some);
-        }
         let horizon = self.horizon();
         let keydir = self.keydir.read();
+        Ok(keydir.resolve(key)?.and_then(|id| keydir.published(id, horizon)))
+    }
+}
+
+impl Keydir {
+    /// The entry that a key leads to; the empty key is the root's.
+    pub(super) fn resolve(&self, key: &[u8]) -> Result<Option<EntryId>, Error> {
+        if key.is_empty() {
+            return Ok(Some(ROOT));
+        }
         let mut id = ROOT;
         for name in components(key)? {
-            match keydir.lookup(id, name) {
+            match self.lookup(id, name) {
                 Some(child) => id = child,
                 None => return Ok(None),
             }
         }
-        Ok(keydir.published(id, horizon))
+        Ok(Some(id))
     }
 }
 
 const NOT_A_FILE: Error = Error::Invalid("it is not a file");
-
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
-}
 
 impl<'a> Transaction<'a> {
     /// Attributes of an entry that a key makes: it belongs to whoever opened the store.

@@ -17,6 +17,7 @@ mod paths;
 mod range_map;
 mod remove_tree;
 mod repair;
+mod scan;
 mod share;
 mod snapshots;
 mod staging;
@@ -50,7 +51,14 @@ fn texts(listed: Vec<Listed>) -> Vec<String> {
 
 /// Every key, in order.
 fn keys(store: &Store) -> Vec<String> {
-    texts(store.scan(""))
+    scanned(store, "")
+}
+
+/// The keys that begin with these bytes, in order.
+fn scanned(store: &Store, prefix: &str) -> Vec<String> {
+    let mut keys = texts(store.scan(prefix).collect::<Result<_, _>>().unwrap());
+    keys.sort_by(|one, other| one.split('/').cmp(other.split('/')));
+    keys
 }
 
 /// The number of a key's entry.

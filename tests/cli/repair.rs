@@ -82,7 +82,7 @@ impl Damaged {
                 false => assert!(store.get(key).unwrap().as_ref() == Some(value), "{key}"),
             }
         }
-        assert_eq!(store.scan("").len() as u32, KEYS + 1);
+        assert_eq!(store.scan("").count() as u32, KEYS + 1);
         drop(store);
         for key in lost {
             printed(caskfs_fed(["put".as_ref(), self.store.as_os_str(), key.as_ref()], b"set anew"));

@@ -45,8 +45,8 @@ impl Tree {
     pub(crate) fn read(store: &Store) -> Result<Tree, Error> {
         let mut tree = Tree::default();
         let mut first: BTreeMap<EntryId, String> = BTreeMap::new();
-        let mut listed: Vec<(String, Stat)> =
-            store.scan("").into_iter().map(|key| (text(&key.key), key.stat)).collect();
+        let scanned = store.scan("").map(|listed| listed.map(|key| (text(&key.key), key.stat)));
+        let mut listed = scanned.collect::<Result<Vec<(String, Stat)>, Error>>()?;
         // The scan has removed what is due, the directories have its time.
         listed.push((String::new(), store.entry(ROOT)?));
         listed.sort_by(|(path, _), (other, _)| path.cmp(other));

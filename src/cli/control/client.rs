@@ -7,12 +7,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Reply, Request, TAKEN, socket_path};
+use super::{Name, Reply, Request, TAKEN, socket_path};
 use crate::cli::exit::{DAMAGED, Failure, OTHER};
 use crate::cli::progress::Bar;
 
 /// How long a daemon gets to take a request on.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What takes the names of a listing.
+pub(in crate::cli) type TakeName<'t> = dyn FnMut(Name) -> Result<(), Failure> + 't;
 
 /// A connection to the daemon, for one request.
 pub(in crate::cli) struct Connection(UnixStream);
@@ -38,6 +41,21 @@ impl Connection {
         input: &mut dyn Read,
         output: &mut dyn Write,
     ) -> Result<Option<Reply>, Failure> {
+        self.exchange(request, input, output, &mut |_| Ok(()))
+    }
+
+    /// Asks for a listing, whose names go to `take` as they come. `None` as of [`Connection::call`].
+    pub(in crate::cli) fn list(self, request: &Request, take: &mut TakeName<'_>) -> Result<Option<Reply>, Failure> {
+        self.exchange(request, &mut std::io::empty(), &mut std::io::sink(), take)
+    }
+
+    fn exchange(
+        self,
+        request: &Request,
+        input: &mut dyn Read,
+        output: &mut dyn Write,
+        take: &mut TakeName<'_>,
+    ) -> Result<Option<Reply>, Failure> {
         let Connection(mut stream) = self;
         let mut line = serde_json::to_vec(request).map_err(std::io::Error::from)?;
         line.push(b'\n');
@@ -61,13 +79,14 @@ impl Connection {
         let mut line = String::new();
         let reply = loop {
             line.clear();
-            // Lists are long lines; those of requests are not.
+            // Names are long lines; those of requests are not.
             answer.read_line(&mut line)?;
             if line.is_empty() {
                 sent?;
                 return Err(Failure::new(OTHER, "the daemon ended before it answered"));
             }
             match serde_json::from_str(&line).map_err(std::io::Error::from)? {
+                Reply::Names(names) => names.into_iter().try_for_each(&mut *take)?,
                 Reply::Progress { done, total } => bar.show(done, Some(total)),
                 reply => break reply,
             }

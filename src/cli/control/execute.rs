@@ -11,22 +11,30 @@ use crate::cli::spool::Promised;
 use crate::fuse::Invalidator;
 use crate::log::FORMAT_VERSION;
 use crate::store::{
-    EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Removed, Store, Time, is_backup_name,
+    EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Removed, Scan, Store, Time, is_backup_name,
 };
 
 /// The kernel's caches, if the store is mounted: they must hear of changes that it did not make itself.
 pub(in crate::cli) struct Caches<'a>(pub(in crate::cli) Option<&'a Invalidator>);
 
+/// What comes of a request.
+pub(in crate::cli) enum Answer<'s> {
+    /// This, and nothing more.
+    Reply(Reply),
+    /// The names of a listing.
+    Names(Scan<'s>),
+}
+
 /// Does what a request says. `input` has the value of a `put`; what takes long asks now and then whether whoever wants it
 /// still listens.
-pub(in crate::cli) fn execute(
-    store: &Store,
+pub(in crate::cli) fn execute<'s>(
+    store: &'s Store,
     caches: &Caches<'_>,
     request: &Request,
     input: &mut dyn Read,
     listens: &dyn Fn() -> bool,
-) -> Result<Reply, Failure> {
-    Ok(match request {
+) -> Result<Answer<'s>, Failure> {
+    Ok(Answer::Reply(match request {
         Request::Get { key } => get(store, key)?,
         Request::Put { key, ttl, len } => {
             let mut promised;
@@ -53,11 +61,15 @@ pub(in crate::cli) fn execute(
             renamed.map_err(|error| failed(from, error))?;
             Reply::Done
         }
-        Request::List { prefix, recursive } => Reply::Entries(list(store, prefix, *recursive)?),
+        Request::List { prefix, recursive } => return list(store, prefix, *recursive).map(Answer::Names),
         Request::Stat { key } => {
             let stat = store.stat(key).map_err(|error| failed(key, error))?;
             let stat = stat.ok_or_else(|| failed(key, Error::NotFound))?;
-            Reply::Entries(vec![entry(store, Listed { key: key.clone(), stat })])
+            let target = match stat.attributes.kind {
+                Kind::Symlink => store.target(stat.id).unwrap_or_default().into(),
+                _ => Box::default(),
+            };
+            Reply::Entries(vec![Entry::new(Listed { key: key.clone(), stat, target })])
         }
         Request::Compact { rate } => {
             match rate.and_then(NonZeroU64::new) {
@@ -90,7 +102,7 @@ pub(in crate::cli) fn execute(
                 Ok(())
             })
         }
-    })
+    }))
 }
 
 /// Copies the value that a [`Reply::Value`] speaks of.
@@ -153,25 +165,16 @@ fn remove(
     }
 }
 
-fn list(store: &Store, prefix: &[u8], recursive: bool) -> Result<Vec<Entry>, Failure> {
+fn list<'s>(store: &'s Store, prefix: &[u8], recursive: bool) -> Result<Scan<'s>, Failure> {
     let directory = prefix.strip_suffix(b"/").unwrap_or(prefix);
     let stat = store.stat(directory).map_err(|error| failed(prefix, error))?;
     let is_directory = stat.is_some_and(|stat| stat.attributes.kind == Kind::Directory);
-    let listed = match (is_directory, recursive) {
-        (true, false) => store.list(directory).map_err(|error| failed(prefix, error))?,
+    Ok(match (is_directory, recursive) {
+        (true, false) => store.list_unsorted(directory).map_err(|error| failed(prefix, error))?,
         (true, true) if directory.is_empty() => store.scan(b""),
         (true, true) => store.scan([directory, b"/"].concat()),
         (false, _) => store.scan(prefix),
-    };
-    Ok(listed.into_iter().map(|listed| entry(store, listed)).collect())
-}
-
-fn entry(store: &Store, listed: Listed) -> Entry {
-    let target = match listed.stat.attributes.kind {
-        Kind::Symlink => store.target(listed.stat.id).ok(),
-        _ => None,
-    };
-    Entry::new(listed, target)
+    })
 }
 
 fn info(store: &Store) -> Result<StoreInfo, Failure> {

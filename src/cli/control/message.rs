@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::statistics::Statistics;
 use crate::cli::exit::Failure;
-use crate::store::{self, Kind, Listed, Stat, check_name, check_snapshot_name};
+use crate::store::{self, Kind, Listed, Met, Stat, check_name, check_snapshot_name};
 
 /// What a command wants. Keys are bytes, and so arrays of numbers in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,8 @@ pub(in crate::cli) enum Reply {
         size: u64,
     },
     Entries(Vec<Entry>),
+    /// Names of a listing, in its order. Others follow, until it is done or has failed.
+    Names(Vec<Name>),
     Info(Box<StoreInfo>),
     Merges(Vec<Merge>),
     Snapshots(Vec<Snapshot>),
@@ -119,9 +121,25 @@ pub(in crate::cli) struct Entry {
     pub(in crate::cli) target: Option<Vec<u8>>,
 }
 
+/// A name of a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::cli) struct Name {
+    /// How many directories it is below those that come first: those are the names before it.
+    pub(in crate::cli) depth: usize,
+    /// What it is: `key` is the name, and of those that come first the whole key.
+    pub(in crate::cli) entry: Entry,
+}
+
+impl From<Met> for Name {
+    fn from(Met { depth, name, stat, target }: Met) -> Name {
+        Name { depth, entry: Entry::new(Listed { key: name, stat, target }) }
+    }
+}
+
 impl Entry {
-    pub(in crate::cli) fn new(listed: Listed, target: Option<Vec<u8>>) -> Entry {
-        let Listed { key, stat: Stat { id, attributes, size, allocated, links, expires } } = listed;
+    pub(in crate::cli) fn new(listed: Listed) -> Entry {
+        let Listed { key, stat: Stat { id, attributes, size, allocated, links, expires }, target } = listed;
+        let target = (attributes.kind == Kind::Symlink).then(|| target.into_vec());
         let kind = match attributes.kind {
             Kind::File => "file",
             Kind::Directory => "directory",

@@ -16,9 +16,11 @@ mod server;
 mod statistics;
 mod verify;
 
-pub(super) use client::Connection;
-pub(super) use execute::{Caches, copy_value, execute};
-pub(super) use message::{DamagedPart, Entry, Merge, Recovery, Reply, Request, Snapshot, StoreInfo, Verification};
+pub(super) use client::{Connection, TakeName};
+pub(super) use execute::{Answer, Caches, copy_value, execute};
+pub(super) use message::{
+    DamagedPart, Entry, Merge, Name, Recovery, Reply, Request, Snapshot, StoreInfo, Verification,
+};
 pub(super) use server::Server;
 pub(super) use statistics::Statistics;
 pub(super) use verify::verify;

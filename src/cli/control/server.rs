@@ -12,10 +12,10 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::requests::Requests;
-use super::{Caches, MAX_LINE, Reply, Request, SOCKET, TAKEN, copy_value, execute, socket_path, verify};
+use super::{Answer, Caches, MAX_LINE, Reply, Request, SOCKET, TAKEN, copy_value, execute, socket_path, verify};
 use crate::cli::exit::{Failure, OTHER};
 use crate::fuse::Invalidator;
-use crate::store::Store;
+use crate::store::{Scan, Store};
 
 /// How many commands are served at a time; others wait.
 const CONNECTIONS: usize = 128;
@@ -28,6 +28,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long the requests that were taken on get to finish when the daemon ends.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Names of a listing that are sent at once.
+const NAMES: usize = 256;
 
 /// Answers requests while it lives.
 pub(in crate::cli) struct Server {
@@ -170,7 +173,10 @@ impl Service {
                 serde_json::to_writer(&mut output, &Reply::Progress { done, total })?;
                 output.write_all(b"\n").and_then(|()| output.flush())
             }),
-            Ok(request) => self.answer(&request, input, connection),
+            Ok(request) => match self.answer(&request, input, connection) {
+                Answer::Reply(reply) => reply,
+                Answer::Names(names) => send_names(names, &mut output)?,
+            },
             Err(error) => Reply::Failed(Failure::new(
                 OTHER,
                 format!("the daemon does not know this request: it may be older than the command ({error})"),
@@ -187,16 +193,35 @@ impl Service {
         output.flush()
     }
 
-    fn answer(&self, request: &Request, input: &mut dyn Read, connection: &UnixStream) -> Reply {
+    fn answer(&self, request: &Request, input: &mut dyn Read, connection: &UnixStream) -> Answer<'_> {
         match execute(&self.store, &Caches(Some(&self.invalidator)), request, input, &|| listens(connection)) {
-            Ok(Reply::Info(mut info)) => {
+            Ok(Answer::Reply(Reply::Info(mut info))) => {
                 info.store.clone_from(&self.directory);
                 info.mountpoint = Some(self.mountpoint.clone());
                 info.daemon_pid = Some(std::process::id());
-                Reply::Info(info)
+                Answer::Reply(Reply::Info(info))
             }
-            Ok(reply) => reply,
-            Err(failure) => Reply::Failed(failure),
+            Ok(answer) => answer,
+            Err(failure) => Answer::Reply(Reply::Failed(failure)),
         }
+    }
+}
+
+/// Sends the names of a listing, some at a time; the reply with which it ends is to be sent yet.
+fn send_names(mut names: Scan<'_>, output: &mut dyn Write) -> std::io::Result<Reply> {
+    loop {
+        let mut piece = Vec::new();
+        while piece.len() < NAMES {
+            match names.next_met() {
+                Some(Ok(met)) => piece.push(met.into()),
+                Some(Err(error)) => return Ok(Reply::Failed(error.into())),
+                None => break,
+            }
+        }
+        if piece.is_empty() {
+            return Ok(Reply::Done);
+        }
+        serde_json::to_writer(&mut *output, &Reply::Names(piece))?;
+        output.write_all(b"\n")?;
     }
 }

@@ -147,12 +147,12 @@ fn a_created_file_is_in_its_directory_before_it_is_in_the_log() {
     // The embedded store shows what is published.
     assert_eq!(mount.store().get("directory/key").unwrap(), None);
     assert_eq!(mount.store().list("directory").unwrap(), vec![]);
-    assert_eq!(mount.store().scan("").len(), 1);
+    assert_eq!(mount.store().scan("").count(), 1);
     assert_eq!(mount.store().info().unwrap().keys, 1);
     mount.unlink(directory, b"key").unwrap();
     mount.close((stat.id, handle));
     mount.rmdir(ROOT, b"directory").unwrap();
-    assert_eq!(mount.crash().store().scan("").len(), 0);
+    assert_eq!(mount.crash().store().scan("").count(), 0);
 }
 
 #[test]

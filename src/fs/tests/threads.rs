@@ -72,8 +72,8 @@ fn threads_do_not_tear_each_other_s_values() {
     assert_eq!(filesystem.state.lock().dirty, 0);
     drop((filesystem, store));
     let mount = Mount::on(disk, FilesystemOptions::default());
-    let names: Vec<_> =
-        mount.store().scan("").into_iter().map(|listed| String::from_utf8(listed.key).unwrap()).collect();
+    let names = mount.store().list("").unwrap().into_iter();
+    let names: Vec<_> = names.map(|listed| String::from_utf8(listed.key).unwrap()).collect();
     assert_eq!(names, ["own0", "own1", "own2", "own3", "shared"]);
     assert!(names.iter().all(|name| is_whole(&mount.value(name).unwrap())));
 }

@@ -90,7 +90,7 @@ fn an_unlinked_file_that_was_spilled_is_gone_after_a_crash() {
     assert!(mount.read(id, 0, 100_000).unwrap() == value);
     let after = mount.crash();
     assert_eq!(after.value("key"), None);
-    assert_eq!(after.store().scan("").len(), 0);
+    assert_eq!(after.store().scan("").count(), 0);
     mount.close((id, handle));
     mount.forget(id, 1);
     assert_eq!(errno(mount.store().entry(id)), libc::ESTALE);

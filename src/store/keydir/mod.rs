@@ -13,6 +13,7 @@ mod due;
 mod entries;
 mod known_xattrs;
 mod lending;
+mod listing;
 mod node;
 mod packed;
 mod pins;
@@ -35,6 +36,8 @@ pub(in crate::store) use entries::Entries;
 use entries::Entry;
 use known_xattrs::KnownXattrs;
 use lending::Lending;
+use listing::Listings;
+pub(in crate::store) use listing::{Found, Listing, Scope, Seen};
 pub(in crate::store) use node::{Meta, Node};
 use pins::Pins;
 pub(in crate::store) use plain::Plain;
@@ -56,6 +59,7 @@ pub(in crate::store) struct Staged {
 pub(in crate::store) struct Keydir {
     entries: Entries,
     pins: Pins,
+    listings: Listings,
     /// By stage, in order of sequence numbers.
     stages: HashMap<u64, Vec<Staged>>,
     /// Stages with holes that will never be published.
@@ -84,6 +88,7 @@ impl Keydir {
         Keydir {
             entries,
             pins: Pins::new(),
+            listings: Listings::default(),
             stages: HashMap::new(),
             dead_stages: HashSet::new(),
             usage: Usage::default(),
@@ -155,21 +160,13 @@ impl Keydir {
     /// Bytes of memory that the entries take, about.
     pub(in crate::store) fn memory(&self) -> usize {
         let staged: usize = self.stages.values().map(|stage| stage.capacity() * size_of::<Staged>()).sum();
-        self.entries.memory() + self.pins.memory() + self.due.memory() + self.lending.memory() + staged
+        let kept = self.pins.memory() + self.listings.memory() + self.due.memory() + self.lending.memory();
+        self.entries.memory() + kept + staged
     }
 
     pub(in crate::store) fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
         let has_it = |id: &EntryId| self.entries.find_name(*id, |of, its| of == parent && its == name).is_some();
         self.directory(parent)?.candidates(first_place(name)).map(|(_, id)| id).find(has_it)
-    }
-
-    /// The children of a directory whose names begin with these bytes, in order of names.
-    pub(in crate::store) fn sorted(&self, directory: EntryId, front: &[u8]) -> Vec<(&[u8], EntryId)> {
-        let children = self.directory(directory).into_iter().flat_map(|children| children.after_cookie(0));
-        let named = children.filter_map(|(cookie, id)| Some((self.name_at(directory, cookie, id)?, id)));
-        let mut named: Vec<_> = named.filter(|(name, _)| name.starts_with(front)).collect();
-        named.sort_unstable();
-        named
     }
 
     /// The name that an entry has at this place of a directory.
@@ -242,6 +239,7 @@ impl Keydir {
     /// Puts an entry into the tree that no record speaks of yet.
     pub(in crate::store) fn insert_provisional(&mut self, id: EntryId, state: NodeState, time: Time) {
         for link in &state.links {
+            self.keep_entry(link.parent);
             if let Some(parent) = self.entries.get_whole_mut(link.parent) {
                 parent.state.attributes.mtime = time;
                 parent.state.attributes.ctime = time;
@@ -310,6 +308,7 @@ impl Keydir {
             self.entries.insert(id, node);
             return;
         }
+        self.keep_entry(id);
         let old = self.links(id);
         let new = record.state.links.clone();
         old.iter().filter(|link| !new.contains(link)).for_each(|link| self.detach(id, is_directory, link));
@@ -420,6 +419,7 @@ impl Keydir {
     /// Applies a tombstone: the entry has no name any more.
     pub(in crate::store) fn apply_tombstone(&mut self, id: EntryId) {
         self.next_id = self.next_id.max(id + 1);
+        self.keep_entry(id);
         let Keydir { entries, due, provisional, .. } = self;
         let taken = entries.change(id, |node| {
             *provisional -= usize::from(std::mem::take(&mut node.provisional));
@@ -493,10 +493,13 @@ impl Keydir {
     /// Gives an entry a name whose first place is known.
     fn attach_at(&mut self, id: EntryId, is_directory: bool, parent: EntryId, name: &[u8], first: u64) {
         self.next_id = self.next_id.max(parent + 1);
+        if is_directory {
+            self.keep_entry(parent);
+        }
         let directory = self.entries.get_whole_mut(parent).and_then(|node| node.directory.as_mut());
         let attached = directory.map(|directory| directory.insert_alone(first, id, is_directory));
         match attached {
-            Some(true) => return,
+            Some(true) => return self.keep_free(parent, first, id, is_directory),
             Some(false) => {
                 if let Some(occupant) = self.lookup_other(parent, name, id) {
                     self.displace(occupant, &Link { parent, name: name.into() });
@@ -505,7 +508,8 @@ impl Keydir {
             None => self.make_directory(parent),
         }
         if let Some(directory) = self.entries.get_whole_mut(parent).and_then(|node| node.directory.as_mut()) {
-            directory.insert(first, id, is_directory);
+            let cookie = directory.insert(first, id, is_directory);
+            self.keep_free(parent, cookie, id, is_directory);
         }
     }
 
@@ -525,13 +529,18 @@ impl Keydir {
     }
 
     fn detach(&mut self, id: EntryId, is_directory: bool, link: &Link) {
-        if let Some(directory) = self.entries.get_whole_mut(link.parent).and_then(|node| node.directory.as_mut()) {
-            directory.remove(&link.name, id, is_directory);
+        if is_directory {
+            self.keep_entry(link.parent);
+        }
+        let directory = self.entries.get_whole_mut(link.parent).and_then(|node| node.directory.as_mut());
+        if let Some(cookie) = directory.and_then(|directory| directory.remove(&link.name, id, is_directory)) {
+            self.keep_occupied((link.parent, cookie), id, is_directory, &link.name);
         }
     }
 
     /// Takes a name from the entry that has it: the next record of the same transaction says what becomes of that.
     fn displace(&mut self, id: EntryId, place: &Link) {
+        self.keep_entry(id);
         let Keydir { entries, due, .. } = self;
         let is_directory = entries.change(id, |node| {
             let before = node.state.due();
@@ -551,6 +560,7 @@ impl Keydir {
     }
 
     fn remove_node(&mut self, id: EntryId) {
+        self.keep_children(id);
         if let Some(mut node) = self.entries.remove(id) {
             self.due.change(id, node.state.due(), None);
             node.extents.drop_older(u64::MAX, &mut self.usage);

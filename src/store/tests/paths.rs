@@ -165,7 +165,7 @@ fn lists_and_scans_are_in_order() {
     assert_eq!(listed(""), ["a", "ab", "b", "b-", "c", "\u{e9}"]);
     assert_eq!(listed("b"), ["b/1", "b/10", "b/2"]);
     assert_eq!(listed("b/1"), ["b/1/a", "b/1/x"]);
-    let scanned = |prefix: &str| -> Vec<String> { texts(store.scan(prefix)) };
+    let scanned = |prefix: &str| scanned(&store, prefix);
     assert_eq!(scanned("b/1"), ["b/1", "b/1/a", "b/1/x", "b/10"]);
     assert_eq!(scanned("b/"), ["b/1", "b/1/a", "b/1/x", "b/10", "b/2"]);
     assert_eq!(scanned("a"), ["a", "ab"]);

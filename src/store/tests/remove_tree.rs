@@ -14,7 +14,7 @@ fn tree(store: &Store, files: usize) {
 }
 
 fn keys(store: &Store, below: &str) -> Vec<String> {
-    store.scan(below).into_iter().map(|listed| String::from_utf8(listed.key).unwrap()).collect()
+    scanned(store, below)
 }
 
 #[test]
