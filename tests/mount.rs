@@ -54,7 +54,11 @@ mod shell;
 mod snapshots;
 #[path = "mount/sqlite.rs"]
 mod sqlite;
+#[path = "mount/takeover.rs"]
+mod takeover;
 #[path = "mount/tree.rs"]
 mod tree;
+#[path = "mount/unmount.rs"]
+mod unmount;
 #[path = "mount/users.rs"]
 mod users;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::merge_arguments::MergeArguments;
+use super::mount_flags::FlagArguments;
 use super::values::{octal, segment_size, size};
 use crate::fs::{AccessTimes, SyncMode};
 
@@ -97,6 +98,8 @@ pub(super) struct MountArguments {
     pub(super) log_file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) merge: MergeArguments,
+    #[command(flatten)]
+    pub(super) flags: FlagArguments,
     /// Say on standard output when the mount answers: how the daemon tells the command that started it.
     #[arg(long, hide = true)]
     pub(super) announce: bool,
@@ -138,8 +141,7 @@ impl From<Atime> for AccessTimes {
     }
 }
 
-/// Unmount, and wait until the daemon has ended; of a mount with `--read-only` or `--fsname`, or of a store on a file
-/// system without sockets, which does not tell where its daemon is, without waiting. A dead mount is cleared away.
+/// Unmount, and wait until the daemon has ended and the store is free. A dead mount is cleared away.
 #[derive(Debug, Args)]
 pub(super) struct UmountArguments {
     /// Where the store is mounted.

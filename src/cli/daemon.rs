@@ -21,6 +21,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     process::begin();
     process::check_file_size(arguments.segment_size)?;
     let signals = Signals::start()?;
+    let sync = arguments.flags.sync_mode(arguments.sync.into())?;
     let options = MountOptions {
         mountpoint: arguments.mountpoint.clone(),
         store: arguments.store.clone(),
@@ -29,10 +30,11 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
         allow_other: arguments.allow_other,
         access_times: arguments.atime.into(),
         low_latency: arguments.low_latency,
+        flags: arguments.flags.of_mount(arguments),
         ..MountOptions::default()
     };
     // Before a store is made: a mount that is refused changes nothing.
-    fuse::check(&options)?;
+    let checked = fuse::check(&options)?;
     let store_options = Options {
         create: !arguments.read_only,
         read_only: arguments.read_only,
@@ -42,11 +44,12 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
         merge: arguments.merge.policy(),
         ..Options::default()
     };
-    let store = Arc::new(open_alone(&arguments.store, &store_options)?);
+    let directory = checked.store().to_owned();
+    let store = Arc::new(open_alone(&directory, &store_options)?);
     let filesystem = Filesystem::new(
         Arc::clone(&store),
         FilesystemOptions {
-            sync: arguments.sync.into(),
+            sync,
             uid: arguments.uid,
             gid: arguments.gid,
             umask: arguments.umask.unwrap_or(0),
@@ -55,7 +58,6 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
             ..FilesystemOptions::default()
         },
     );
-    let directory = arguments.store.canonicalize()?;
     tell_of_strangers(&directory);
     let log_file = match &arguments.log_file {
         Some(path) => LogFile::at(path)?,
@@ -65,8 +67,8 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     let log_file = log_file.map(Arc::new);
     logger::limit(log_file.clone());
     signals.mounting(log_file.clone());
-    let mount = Mount::new(Arc::clone(&filesystem), &options)?;
-    let mountpoint = arguments.mountpoint.canonicalize().unwrap_or_else(|_| arguments.mountpoint.clone());
+    let mountpoint = checked.path().to_owned();
+    let mount = Mount::on(checked, Arc::clone(&filesystem), &options)?;
     // Readers share the lock, so that they need no daemon.
     let server = match arguments.read_only {
         true => None,

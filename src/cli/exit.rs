@@ -48,6 +48,10 @@ pub(super) const NOT_MOUNTED: u8 = 25;
 pub(super) const BUSY: u8 = 26;
 /// Whoever read standard output went away: 128 and SIGPIPE, as a shell tells it.
 pub(super) const READER_GONE: u8 = 141;
+/// The mountpoint is free, but the daemon goes on.
+pub(super) const HELD: u8 = 27;
+/// The daemon does not answer.
+pub(super) const SILENT: u8 = 28;
 /// A fault in the program; the mount was stopped.
 pub(super) const FAULT: u8 = 70;
 
@@ -104,7 +108,11 @@ impl From<fuse::Error> for Failure {
     fn from(error: fuse::Error) -> Failure {
         use fuse::Error;
         let code = match &error {
-            Error::NoDevice { .. } | Error::NoHelper | Error::Helper { .. } | Error::NotPermitted { .. } => NO_FUSE,
+            Error::NoDevice { .. }
+            | Error::NoHelper
+            | Error::Helper { .. }
+            | Error::NotPermitted { .. }
+            | Error::RootOnly { .. } => NO_FUSE,
             Error::MountpointMissing { .. } | Error::NotADirectory { .. } => NO_MOUNTPOINT,
             Error::NotEmpty { .. } => MOUNTPOINT_NOT_EMPTY,
             Error::InsideStore { .. } | Error::OverStore { .. } => NESTED,

@@ -28,7 +28,9 @@ mod logger;
 mod ls;
 mod merge_arguments;
 mod mount;
+mod mount_flags;
 mod mount_helper;
+mod mount_words;
 mod mv;
 mod output;
 mod process;
@@ -37,6 +39,7 @@ mod put;
 mod repair;
 mod restore;
 mod rm;
+mod serving;
 mod signals;
 mod snapshot;
 mod spool;
@@ -77,8 +80,13 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Vec<OsString>, output: &mut Output) -> Result<(), Failure> {
     let arguments = match mount_helper::parse(&arguments).transpose()? {
-        Some(Call::Mount(translated)) => translated,
-        Some(Call::Remount { mountpoint, flags }) => return mount_helper::remount(&mountpoint, flags),
+        Some(Call::Run(translated)) => translated,
+        // That it is understood is all that is wanted.
+        Some(Call::Fake(translated)) => {
+            Arguments::parse_from(&translated);
+            return Ok(());
+        }
+        Some(Call::Remount { mountpoint, words }) => return mount_helper::remount(&mountpoint, &words),
         None => arguments,
     };
     match Arguments::parse_from(&arguments).command {

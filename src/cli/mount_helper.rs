@@ -1,116 +1,185 @@
-//! What mount(8) runs: `caskfs SOURCE MOUNTPOINT [-sfnv] -o OPTIONS` for the type `fuse.caskfs`, and the same as
-//! `/sbin/mount.caskfs`. It is put into the words of `caskfs mount`, so that `mount -t fuse.caskfs`, /etc/fstab and
-//! systemd's mount units do what that does.
+//! What mount(8) and umount(8) run: `caskfs SOURCE MOUNTPOINT [-sfnv] -o WORDS` for the type `fuse.caskfs`, the same as
+//! `/sbin/mount.fuse.caskfs`, and `/sbin/umount.fuse.caskfs MOUNTPOINT [-flnrv]`. It is put into the words of `caskfs mount` and
+//! `caskfs umount`, so that mount(8), /etc/fstab and systemd's mount units do what these do. See mount(8) and umount(8),
+//! "External helpers".
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
 
-use super::exit::{Failure, OTHER, USAGE};
+use super::exit::{Failure, NOT_MOUNTED, OTHER, USAGE};
+use super::mount_words::Words;
+use crate::fuse::mounted_at;
 
-/// What mount(8) asks for.
+/// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Call {
     /// The arguments of `caskfs` that do it.
-    Mount(Vec<OsString>),
+    Run(Vec<OsString>),
+    /// The same, which are to be understood and not done (`-f`).
+    Fake(Vec<OsString>),
     /// Change the flags of a mount that is there.
-    Remount { mountpoint: PathBuf, flags: u64 },
+    Remount { mountpoint: PathBuf, words: Words },
 }
 
-/// Understands a call by mount(8); `None` if the arguments are those of a person.
+/// Understands a call by mount(8) or umount(8); `None` if the arguments are those of a person.
 pub(super) fn parse(arguments: &[OsString]) -> Option<Result<Call, Failure>> {
     let (program, rest) = arguments.split_first()?;
     let name = Path::new(program).file_name()?.as_bytes();
+    if name.starts_with(b"umount.") {
+        return Some(unmount(rest));
+    }
     let helper = name.starts_with(b"mount.");
     let (first, _) = rest.split_first()?;
     // A person begins with a subcommand; a source is the absolute path of a store.
-    (helper || first.as_bytes().starts_with(b"/")).then(|| translate(rest))
+    (helper || first.as_bytes().starts_with(b"/")).then(|| mount(rest))
 }
 
-fn translate(arguments: &[OsString]) -> Result<Call, Failure> {
-    let mut places = Vec::new();
-    let mut options: Vec<u8> = Vec::new();
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        match argument.as_bytes() {
-            b"-o" => {
-                let value = arguments.next().ok_or_else(|| usage("-o wants options behind it"))?;
-                options.push(b',');
-                options.extend_from_slice(value.as_bytes());
+/// Arguments as getopt(3) takes them apart: letters, which may stand together, some with a value, and all else.
+struct Given {
+    letters: Vec<(u8, OsString)>,
+    places: Vec<OsString>,
+}
+
+impl Given {
+    fn new(arguments: &[OsString], plain: &[u8], with_value: &[u8]) -> Result<Given, Failure> {
+        let mut given = Given { letters: Vec::new(), places: Vec::new() };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_bytes() {
+                b"--" => given.places.extend(arguments.by_ref().cloned()),
+                [b'-', letters @ ..] if !letters.is_empty() => {
+                    let mut letters = letters;
+                    while let Some((&letter, rest)) = letters.split_first() {
+                        letters = rest;
+                        if plain.contains(&letter) {
+                            given.letters.push((letter, OsString::new()));
+                        } else if with_value.contains(&letter) {
+                            let value = match std::mem::take(&mut letters) {
+                                [] => arguments.next().cloned(),
+                                rest => Some(OsStr::from_bytes(rest).to_owned()),
+                            };
+                            let missing = || usage(&format!("-{} wants a value behind it", char::from(letter)));
+                            given.letters.push((letter, value.ok_or_else(missing)?));
+                        } else {
+                            return Err(usage(&format!("-{} is not known", char::from(letter))));
+                        }
+                    }
+                }
+                _ => given.places.push(argument.clone()),
             }
-            // Sloppy, fake, no mtab, verbose: nothing of these concerns the daemon.
-            [b'-', ..] => {}
-            _ => places.push(argument.clone()),
+        }
+        Ok(given)
+    }
+
+    fn has(&self, letter: u8) -> bool {
+        self.letters.iter().any(|(other, _)| *other == letter)
+    }
+}
+
+fn mount(arguments: &[OsString]) -> Result<Call, Failure> {
+    // No mtab (n) there is to write, and nothing more to tell (v); the type (t) is this one.
+    let given = Given::new(arguments, b"sfnvrw", b"otN")?;
+    let [source, mountpoint] = given.places.as_slice() else {
+        return Err(usage("a source and a mountpoint are wanted"));
+    };
+    if given.has(b'N') {
+        return Err(usage("-N is not done here: enter the namespace first (nsenter)"));
+    }
+    let mut list = Vec::new();
+    for (letter, value) in &given.letters {
+        list.push(b',');
+        match letter {
+            b'o' => list.extend_from_slice(value.as_bytes()),
+            b'r' => list.extend_from_slice(b"ro"),
+            b'w' => list.extend_from_slice(b"rw"),
+            _ => {}
         }
     }
-    let [source, mountpoint] = places.as_slice() else { return Err(usage("a source and a mountpoint are wanted")) };
+    let words = Words::read(&list, given.has(b's')).map_err(|message| usage(&message))?;
+    if words.remount {
+        return Ok(Call::Remount { mountpoint: mountpoint.into(), words });
+    }
     let mut translated: Vec<OsString> = vec!["caskfs".into(), "mount".into()];
-    let mut flags = MsFlags::empty();
-    let mut remount = false;
-    let mut atime = None;
-    for option in options.split(|&byte| byte == b',').filter(|option| !option.is_empty()) {
-        let (key, value) = match option.iter().position(|&byte| byte == b'=') {
-            Some(equals) => (option.get(..equals), option.get(equals + 1..)),
-            None => (Some(option), None),
-        };
-        let key = key.unwrap_or_default();
-        match (key, value) {
-            (b"ro", None) => {
-                translated.push("--read-only".into());
-                flags |= MsFlags::MS_RDONLY;
-            }
-            (b"noexec", None) => flags |= MsFlags::MS_NOEXEC,
-            (b"remount", None) => remount = true,
-            // The last of them counts.
-            (b"relatime" | b"strictatime" | b"noatime", None) => atime = Some(flag(b"--atime=", key)),
-            (b"nodiratime", None) => translated.push("--nodiratime".into()),
-            (b"low_latency", None) => translated.push("--low-latency".into()),
-            (b"strict", None) => translated.push("--strict".into()),
-            (b"allow_other", None) => translated.push("--allow-other".into()),
-            (b"sync_mode", Some(mode)) => translated.push(flag(b"--sync=", mode)),
-            (b"uid" | b"gid" | b"umask" | b"fsname", Some(value)) => {
-                translated.push(flag(&[b"--", key, b"="].concat(), value));
-            }
-            (b"memory_limit", Some(value)) => translated.push(flag(b"--memory-limit=", value)),
-            (b"segment_size", Some(value)) => translated.push(flag(b"--segment-size=", value)),
-            (key, Some(value)) if key.starts_with(b"merge_") => {
-                let key: Vec<u8> = key.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
-                translated.push(flag(&[b"--", key.as_slice(), b"="].concat(), value));
-            }
-            (b"log_file", Some(value)) => translated.push(flag(b"--log-file=", value)),
-            _ if is_ignored(key) => {}
-            _ => return Err(usage(&format!("the option {} is not known", String::from_utf8_lossy(option)))),
-        }
-    }
-    if remount {
-        flags |= MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        return Ok(Call::Remount { mountpoint: mountpoint.into(), flags: flags.bits() });
-    }
-    translated.extend(atime);
+    translated.extend(words.into_arguments());
     translated.extend(["--".into(), source.clone(), mountpoint.clone()]);
-    Ok(Call::Mount(translated))
+    Ok(if given.has(b'f') { Call::Fake(translated) } else { Call::Run(translated) })
 }
 
-/// Options that mount(8), systemd or fstab read themselves and hand on all the same, and those that are always so.
-fn is_ignored(key: &[u8]) -> bool {
-    const IGNORED: &str = "rw dev nodev suid nosuid exec atime norelatime diratime \
-        lazytime auto noauto user nouser users owner group defaults async nofail _netdev comment \
-        default_permissions user_id group_id rootmode";
-    key.starts_with(b"x-") || IGNORED.split_ascii_whitespace().any(|ignored| ignored.as_bytes() == key)
+fn unmount(arguments: &[OsString]) -> Result<Call, Failure> {
+    // A mount that is in use is not made read-only instead (r), and nothing is forced (f) that --lazy would not do.
+    let given = Given::new(arguments, b"flnrvi", b"tN")?;
+    let [place] = given.places.as_slice() else { return Err(usage("a mountpoint is wanted")) };
+    if given.has(b'N') {
+        return Err(usage("-N is not done here: enter the namespace first (nsenter)"));
+    }
+    let mut translated: Vec<OsString> = vec!["caskfs".into(), "umount".into()];
+    translated.extend(given.has(b'l').then(|| "--lazy".into()));
+    translated.extend(["--".into(), place.clone()]);
+    Ok(Call::Run(translated))
 }
 
-/// Changes the flags of a mount that is there: `mount -o remount`.
-pub(super) fn remount(mountpoint: &Path, flags: u64) -> Result<(), Failure> {
-    let flags = MsFlags::from_bits_truncate(flags);
+/// Changes the flags of a mount that is there: `mount -o remount`. What the daemon was told stays; a word that the mount table
+/// shows not to be so is refused.
+pub(super) fn remount(mountpoint: &Path, words: &Words) -> Result<(), Failure> {
+    let not_mounted =
+        || Failure::new(NOT_MOUNTED, format!("{}: no caskfs store is mounted there", mountpoint.display()));
+    let mounted = mounted_at(mountpoint)?.ok_or_else(not_mounted)?;
+    let flags = remount_flags(words, &mounted.options).map_err(|message| usage(&message))?;
     let none: Option<&str> = None;
-    nix::mount::mount(none, mountpoint, none, flags, none)
+    nix::mount::mount(none, &mounted.path, none, flags, none)
         .map_err(|error| Failure::new(OTHER, format!("remounting {}: {error}", mountpoint.display())))
 }
 
-fn flag(name: &[u8], value: &[u8]) -> OsString {
-    OsString::from_vec([name, value].concat())
+/// What may be changed, and the flag for it.
+const CHANGEABLE: [(&str, MsFlags); 2] =
+    [("noexec", MsFlags::MS_NOEXEC), ("nosymfollow", MsFlags::from_bits_retain(256))];
+
+/// What stays as it is.
+const FIXED: [(&str, MsFlags); 7] = [
+    ("sync", MsFlags::MS_SYNCHRONOUS),
+    ("dirsync", MsFlags::MS_DIRSYNC),
+    ("lazytime", MsFlags::from_bits_retain(1 << 25)),
+    ("default_permissions", MsFlags::empty()),
+    ("relatime", MsFlags::MS_RELATIME),
+    ("noatime", MsFlags::MS_NOATIME),
+    ("nodiratime", MsFlags::MS_NODIRATIME),
+];
+
+fn remount_flags(words: &Words, now: &[String]) -> Result<MsFlags, String> {
+    let is = |word: &str| now.iter().any(|option| option == word);
+    let asked = |word: &str| words.flags.iter().find(|(flag, _)| *flag == word).map(|(_, on)| *on);
+    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    flags.set(MsFlags::MS_RDONLY, words.read_only.unwrap_or_else(|| is("ro")));
+    for (word, flag) in CHANGEABLE {
+        flags.set(flag, asked(word).unwrap_or_else(|| is(word)));
+    }
+    let unlike = |word: &str, on: bool| {
+        Err(format!("{}{word} cannot be changed while it is mounted", if on { "" } else { "no " }))
+    };
+    for (word, flag) in FIXED {
+        flags.set(flag, is(word));
+        if let Some(on) = asked(word).filter(|on| *on != is(word)) {
+            return unlike(word, on);
+        }
+    }
+    let atime = if is("noatime") {
+        "noatime"
+    } else if is("relatime") {
+        "relatime"
+    } else {
+        "strictatime"
+    };
+    if atime == "strictatime" {
+        flags |= MsFlags::MS_STRICTATIME;
+    }
+    match (words.atime, words.nodiratime) {
+        (Some(asked), _) if asked != atime => unlike(asked, true),
+        (_, Some(on)) if on != is("nodiratime") => unlike("nodiratime", on),
+        _ => Ok(flags),
+    }
 }
 
 fn usage(message: &str) -> Failure {
@@ -119,8 +188,6 @@ fn usage(message: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
 
     fn words(line: &str) -> Vec<OsString> {
@@ -129,7 +196,7 @@ mod tests {
 
     fn translated(line: &str) -> Vec<OsString> {
         match parse(&words(line)).unwrap().unwrap() {
-            Call::Mount(arguments) => arguments,
+            Call::Run(arguments) => arguments,
             other => panic!("{other:?}"),
         }
     }
@@ -139,23 +206,56 @@ mod tests {
         let line = "caskfs /srv/store /mnt -o rw,noatime,nosuid,nodev,allow_other,sync_mode=always,umask=077,dev,suid";
         let expected = "caskfs mount --allow-other --sync=always --umask=077 --atime=noatime -- /srv/store /mnt";
         assert_eq!(translated(line), words(expected));
-        assert_eq!(
-            translated("caskfs /srv/store /mnt -o rw,segment_size=8M"),
-            words("caskfs mount --segment-size=8M -- /srv/store /mnt")
-        );
-        let line = "caskfs /srv/store /mnt -o relatime,nodiratime,strictatime,atime,lazytime";
-        assert_eq!(translated(line), words("caskfs mount --nodiratime --atime=strictatime -- /srv/store /mnt"));
         let line = "/sbin/mount.caskfs store /mnt -s -o ro,strict,nofail,_netdev,x-systemd.automount";
-        assert_eq!(translated(line), words("caskfs mount --read-only --strict -- store /mnt"));
+        assert_eq!(translated(line), words("caskfs mount --strict --read-only -- store /mnt"));
         let line = "caskfs /srv/store /mnt -o merge_window=23:00-05:30,merge_rate=20M,merge_trigger_bytes=1G";
         let merge = "--merge-window=23:00-05:30 --merge-rate=20M --merge-trigger-bytes=1G";
         assert_eq!(translated(line), words(&format!("caskfs mount {merge} -- /srv/store /mnt")));
     }
 
+    /// As getopt(3) has it: `-oro` is `-o ro`.
+    #[test]
+    fn letters_may_stand_together() {
+        let read_only = words("caskfs mount --read-only -- /srv/store /mnt");
+        for line in ["-oro", "-o ro", "-r", "-nvo ro", "-snvoro", "-w -r", "-v -t fuse.caskfs -oro"] {
+            assert_eq!(translated(&format!("caskfs /srv/store /mnt {line}")), read_only, "{line}");
+            assert_eq!(translated(&format!("mount.fuse.caskfs {line} -- /srv/store /mnt")), read_only, "{line}");
+        }
+        let fake = parse(&words("caskfs /srv/store /mnt -fnv -oro")).unwrap().unwrap();
+        assert_eq!(fake, Call::Fake(read_only));
+        for wrong in ["-o", "-x", "-N 5 -o ro", "elsewhere", "-fq"] {
+            assert!(parse(&words(&format!("caskfs /srv/store /mnt {wrong}"))).unwrap().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_umount_hands_over_is_understood() {
+        assert_eq!(translated("/sbin/umount.fuse.caskfs /mnt -nv"), words("caskfs umount -- /mnt"));
+        assert_eq!(translated("umount.caskfs -fl /mnt -t fuse.caskfs"), words("caskfs umount --lazy -- /mnt"));
+        assert!(parse(&words("umount.fuse.caskfs -v")).unwrap().is_err());
+    }
+
     #[test]
     fn a_remount_changes_flags() {
-        let call = parse(&words("caskfs /srv/store /mnt -o ro,remount")).unwrap().unwrap();
-        assert!(matches!(call, Call::Remount { flags, .. } if flags & MsFlags::MS_RDONLY.bits() != 0));
+        let flags = |list: &str, now: &str| {
+            let now: Vec<String> = now.split(',').map(str::to_owned).collect();
+            remount_flags(&Words::read(list.as_bytes(), false).unwrap(), &now)
+        };
+        let now = "rw,nosuid,nodev,relatime,user_id=0,group_id=0,default_permissions";
+        let ro = flags("remount,ro,relatime,user_id=0", now).unwrap();
+        assert!(ro.contains(MsFlags::MS_RDONLY | MsFlags::MS_RELATIME | MsFlags::MS_NOSUID | MsFlags::MS_NODEV));
+        assert!(flags("remount,noexec", now).unwrap().contains(MsFlags::MS_NOEXEC));
+        // What is not spoken of stays.
+        assert!(
+            flags("remount,rw", "ro,noexec,noatime,sync")
+                .unwrap()
+                .contains(MsFlags::MS_NOEXEC | MsFlags::MS_SYNCHRONOUS)
+        );
+        assert!(!flags("remount,exec", "ro,noexec").unwrap().contains(MsFlags::MS_NOEXEC));
+        for refused in ["noatime", "sync", "dirsync", "lazytime", "nodiratime", "strictatime"] {
+            assert!(flags(&format!("remount,{refused}"), now).is_err(), "{refused}");
+        }
+        assert!(flags("remount,async", "rw,sync").is_err());
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::control::{Answer, Caches, Connection, Reply, Request, TakeName, copy_value, execute};
-use super::exit::{Failure, LOCKED};
+use super::exit::{Failure, LOCKED, SILENT};
 use super::output::Output;
+use super::serving;
 use super::spool::Spool;
 use crate::store::{Error, MergePolicy, MergeWindow, Options, Store};
 use crate::{fuse, log};
@@ -48,16 +49,29 @@ pub(super) fn open<T>(
             match ask(connection)? {
                 Some(answer) => return Ok(Opened::Asked(answer)),
                 None if in_time => {}
-                None => return Err(Failure::from(Error::Log(log::Error::Locked)).about(path.display())),
+                None => return Err(in_use(path)),
             }
         } else {
             match Store::open(path, options.clone()) {
                 Ok(store) => return Ok(Opened::Store(Box::new(store))),
                 Err(Error::Log(log::Error::Locked)) if in_time => {}
+                Err(Error::Log(log::Error::Locked)) => return Err(in_use(path)),
                 Err(error) => return Err(refused(error).about(path.display())),
             }
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+/// Who has a store, and why that process does not do what is asked.
+fn in_use(path: &Path) -> Failure {
+    let failure = Failure::from(Error::Log(log::Error::Locked)).about(path.display());
+    match serving::of_store(path) {
+        Some(process) if process.is_stopped() => {
+            Failure { code: SILENT, message: format!("{}: {}", failure.message, serving::why_silent(Some(&process))) }
+        }
+        Some(process) => Failure { message: format!("{}: {process} has it", failure.message), ..failure },
+        None => failure,
     }
 }
 

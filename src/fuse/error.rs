@@ -27,6 +27,12 @@ pub enum Error {
         /// What open(2) said.
         source: io::Error,
     },
+    /// fusermount3 has no word for it.
+    #[error("{what} is for root: fusermount3 knows no such option")]
+    RootOnly {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// fusermount3 said no.
     #[error("fusermount3 failed: {message}")]
     Helper {

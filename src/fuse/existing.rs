@@ -1,13 +1,15 @@
 //! Mounts of other processes: finding one and taking it away.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::found::Found;
 use super::kernel_mount::Force;
 use super::mount_options::{FSTYPE, MountOptions};
-use super::mountpoint::take_away;
-use super::placement::{Placement, resolve};
+use super::mount_table::MountEntry;
+use super::mountpoint::{detach, unmount};
+use super::mountpoint_check::CheckedMountpoint;
 use super::probe::{Probe, probe};
 use super::{Error, mount_table};
 
@@ -17,8 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Whether anybody serves a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MountState {
-    /// Its daemon answers, or may still.
+    /// Its daemon answers.
     Alive,
+    /// Its daemon does not answer: it is stopped or stuck.
+    Silent,
     /// Its daemon has died.
     Dead,
 }
@@ -26,18 +30,27 @@ pub enum MountState {
 /// A caskfs mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
+    /// Where it is: absolute, without symbolic links.
+    pub path: PathBuf,
     /// The source that the mount table shows: the store's path, unless it was given another.
     pub source: OsString,
+    /// Major and minor number of the device that its files show.
+    pub device: (u32, u32),
+    /// What the mount table says of it: of the mount, and then of the filesystem.
+    pub options: Vec<String>,
+    /// Its id in the mount table.
+    id: u64,
     /// Whether anybody serves it.
     pub state: MountState,
 }
 
-/// Whether a store may be mounted as these options say; changes nothing but to clear away a dead mount that is there.
+/// Whether a store may be mounted as these options say. Changes nothing; what was found is held, for
+/// [`Mount::on`](super::Mount::on).
 ///
 /// # Errors
 /// As [`Mount::new`](super::Mount::new).
-pub fn check(options: &MountOptions) -> Result<(), Error> {
-    Placement::check(options).map(drop)
+pub fn check(options: &MountOptions) -> Result<CheckedMountpoint, Error> {
+    CheckedMountpoint::new(options)
 }
 
 /// The caskfs mount at a path, if there is one.
@@ -45,22 +58,43 @@ pub fn check(options: &MountOptions) -> Result<(), Error> {
 /// # Errors
 /// If the path cannot be found or the mount table cannot be read.
 pub fn mounted_at(path: &Path) -> Result<Option<Mounted>, Error> {
-    let path = resolve(path)?;
+    let root = Found::new(path)?;
     let table = mount_table::read()?;
-    let Some(entry) = mount_table::topmost(&table, &path).filter(|entry| entry.fstype == FSTYPE) else {
-        return Ok(None);
-    };
-    let state = match probe(&path, PATIENCE) {
+    let is_here =
+        |entry: &&MountEntry| entry.id == root.mount && entry.mountpoint == root.path && entry.fstype == FSTYPE;
+    let Some(entry) = table.iter().find(is_here) else { return Ok(None) };
+    let state = match probe(&root.proc_path(), PATIENCE) {
         Probe::Dead => MountState::Dead,
-        Probe::Alive | Probe::Silent | Probe::Failed(_) => MountState::Alive,
+        Probe::Silent => MountState::Silent,
+        Probe::Alive | Probe::Failed(_) => MountState::Alive,
     };
-    Ok(Some(Mounted { source: entry.source.clone(), state }))
+    Ok(Some(Mounted {
+        path: root.path,
+        source: entry.source.clone(),
+        device: entry.device,
+        options: entry.options.clone(),
+        id: entry.id,
+        state,
+    }))
 }
 
-/// Unmounts what is mounted at a path; `lazy`: even if it is in use.
-///
-/// # Errors
-/// [`Error::Unmount`] with `EBUSY` if it is in use.
-pub fn unmount_at(path: &Path, lazy: bool) -> Result<(), Error> {
-    take_away(&resolve(path)?, if lazy { Force::Detach } else { Force::None })
+impl Mounted {
+    /// Unmounts it; `lazy`: even if it is in use.
+    ///
+    /// # Errors
+    /// [`Error::Unmount`] with `EBUSY` if it is in use, and [`Error::Covered`] if another mount has come into its place.
+    pub fn unmount(&self, lazy: bool) -> Result<(), Error> {
+        let root = Found::new(&self.path)?;
+        if root.mount != self.id {
+            return Err(Error::Covered { mountpoint: self.path.clone() });
+        }
+        match lazy {
+            true => detach(&root, Force::Detach),
+            false => {
+                // It would be in use by this process.
+                drop(root);
+                unmount(&self.path)
+            }
+        }
+    }
 }

@@ -10,8 +10,11 @@ use std::process::{Command, Output, Stdio};
 
 use nix::errno::Errno;
 
-use super::mount_options::MountOptions;
-use super::{Error, received_fd};
+use super::found::Found;
+use super::mount_options::{FSTYPE, MountOptions};
+use super::mount_table::MountEntry;
+use super::mountpoint_check::already_mounted;
+use super::{Error, mount_table, received_fd};
 
 /// Where it is looked for: on the PATH, and where it is installed even if a service's PATH does not say so.
 const PROGRAMS: [&str; 4] = ["fusermount3", "/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3"];
@@ -23,10 +26,11 @@ const BUSY: &str = "Device or resource busy";
 /// can stand there, and no descriptor has to be left open across exec by hand.
 const SOCKET_VARIABLE: &str = "_FUSE_COMMFD";
 
-/// Mounts on `mountpoint` and returns the FUSE connection.
-pub(super) fn mount(mountpoint: &Path, source: &OsStr, options: &MountOptions) -> Result<OwnedFd, Error> {
+/// Mounts on a directory, and returns the FUSE connection and the mount's line in the table.
+pub(super) fn mount(on: &Found, source: &OsStr, options: &MountOptions) -> Result<(OwnedFd, MountEntry), Error> {
+    let mountpoint = on.path.as_path();
     let (ours, theirs) = UnixStream::pair().map_err(Error::io("make a socket for", mountpoint))?;
-    let arguments = [OsString::from("-o"), options.helper_options(source), "--".into(), mountpoint.into()];
+    let arguments = [OsString::from("-o"), options.helper_options(source)?, "--".into(), mountpoint.into()];
     let theirs = OwnedFd::from(theirs);
     let child = first_installed(|program| {
         Command::new(program)
@@ -41,7 +45,23 @@ pub(super) fn mount(mountpoint: &Path, source: &OsStr, options: &MountOptions) -
     drop(theirs);
     let received = received_fd::receive(&ours).map_err(Error::io("receive the connection of", mountpoint));
     let output = child.wait_with_output().map_err(Error::io("wait for fusermount3 on", mountpoint))?;
-    received?.ok_or_else(|| Error::Helper { message: message(&output) })
+    let connection = received?.ok_or_else(|| Error::Helper { message: message(&output) })?;
+    let entry = made(on).inspect_err(|_| {
+        // Its connection is closed with this: what answers nothing is taken away.
+        let _ = unmount(mountpoint, true);
+    })?;
+    Ok((connection, entry))
+}
+
+/// The line of the mount that was just made: it must lie on the directory that was looked at, and on no mount that came first.
+fn made(on: &Found) -> Result<MountEntry, Error> {
+    let table = mount_table::read()?;
+    let missing = || Error::NotReady { mountpoint: on.path.clone(), reason: "it is not in the mount table".into() };
+    let top = mount_table::topmost(&table, &on.path).filter(|top| top.fstype == FSTYPE).ok_or_else(missing)?;
+    match table.iter().find(|beneath| beneath.id == top.parent) {
+        Some(beneath) if beneath.id != on.mount => Err(already_mounted(&on.path, beneath)),
+        _ => Ok(top.clone()),
+    }
 }
 
 /// Unmounts `mountpoint`; `lazily` although it is in use.

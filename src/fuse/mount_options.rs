@@ -1,4 +1,4 @@
-//! What is asked of a mount, and how mount(2) and fusermount3 want it put.
+//! What is asked of a mount, and how fsconfig(2) and fusermount3 want it put.
 //!
 //! Always: nosuid and nodev (the values come from whoever may write the store). And `default_permissions`, so that the
 //! kernel checks modes and owners from its caches instead of asking for each; but where nobody enters who would fail such a check.
@@ -15,6 +15,49 @@ use crate::fs::AccessTimes;
 
 /// The filesystem's type in the mount table.
 pub const FSTYPE: &str = "fuse.caskfs";
+
+/// What mount(8) can ask of any filesystem, and the kernel keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountFlags {
+    /// No program runs from it.
+    pub noexec: bool,
+    /// No symbolic link in it is followed.
+    pub nosymfollow: bool,
+    /// The mount table is to say that reading a directory leaves its time of access alone, which the daemon sees to.
+    pub nodiratime: bool,
+    /// The kernel syncs each write. For changes of names the filesystem must be [`SyncMode::Always`](crate::fs::SyncMode).
+    pub sync: bool,
+    /// The mount table is to say that changes of names are synced, which the daemon sees to.
+    pub dirsync: bool,
+    /// The mount table is to say that times are written late.
+    pub lazytime: bool,
+    /// The kernel checks modes and owners also where root alone may enter.
+    pub check_permissions: bool,
+    /// Labels for all files, where a security module (SELinux) takes them.
+    pub contexts: Vec<(Context, String)>,
+}
+
+/// Which files a label is for: mount(8), `context`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "mount(8) says it")]
+pub enum Context {
+    All,
+    Filesystem,
+    Unlabeled,
+    Root,
+}
+
+impl Context {
+    /// mount(8)'s word for it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Context::All => "context",
+            Context::Filesystem => "fscontext",
+            Context::Unlabeled => "defcontext",
+            Context::Root => "rootcontext",
+        }
+    }
+}
 
 /// How a store is to be mounted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +77,8 @@ pub struct MountOptions {
     /// Let other users in, as far as modes and owners allow. Without it only the user who mounts may enter, not even
     /// root (fuse(4), `allow_other`). An ordinary user needs `user_allow_other` in `/etc/fuse.conf` for it.
     pub allow_other: bool,
+    /// What else mount(8) was asked for.
+    pub flags: MountFlags,
     /// Event-loop threads; 0 for the default.
     pub threads: usize,
     /// Keep the CPUs awake while requests come: answers come sooner, and the machine takes more power. For root.
@@ -56,38 +101,66 @@ impl MountOptions {
     ///
     /// Root of a user namespace is not that root: without these checks the kernel keeps no access control lists for it.
     pub(super) fn checks_permissions(&self) -> bool {
-        self.allow_other || !getuid().is_root() || !geteuid().is_root() || !is_initial(USER_IDS)
+        self.flags.check_permissions
+            || self.allow_other
+            || !getuid().is_root()
+            || !geteuid().is_root()
+            || !is_initial(USER_IDS)
     }
 
-    /// mount(2)'s data for the FUSE connection that `descriptor` is open on. The source is no part of it: it is an
-    /// argument of its own and needs no quoting.
-    pub(super) fn kernel_data(&self, descriptor: i32) -> String {
-        let mut data =
-            format!("fd={descriptor},rootmode=40000,user_id={},group_id={}", getuid().as_raw(), getgid().as_raw());
-        if self.checks_permissions() {
-            data.push_str(",default_permissions");
-        }
-        if self.allow_other {
-            data.push_str(",allow_other");
-        }
-        data
+    /// What fsconfig(2) is told for the FUSE connection that `descriptor` is open on, but the source.
+    pub(super) fn kernel_values(&self, descriptor: i32) -> Vec<(&'static str, String)> {
+        let mut values = vec![
+            ("fd", descriptor.to_string()),
+            ("rootmode", "40000".into()),
+            ("user_id", getuid().to_string()),
+            ("group_id", getgid().to_string()),
+            ("subtype", "caskfs".into()),
+        ];
+        values.extend(self.flags.contexts.iter().map(|(name, value)| (name.word(), value.clone())));
+        values
+    }
+
+    /// The same of what has no value.
+    pub(super) fn kernel_flags(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            (self.read_only, "ro"),
+            (self.flags.sync, "sync"),
+            (self.flags.dirsync, "dirsync"),
+            (self.flags.lazytime, "lazytime"),
+            (self.checks_permissions(), "default_permissions"),
+            (self.allow_other, "allow_other"),
+        ];
+        flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag)
     }
 
     /// fusermount3's argument to `-o`.
-    pub(super) fn helper_options(&self, source: &OsStr) -> OsString {
+    ///
+    /// # Errors
+    /// For what it has no word for.
+    pub(super) fn helper_options(&self, source: &OsStr) -> Result<OsString, Error> {
+        let flags = &self.flags;
+        let unknown = [
+            (flags.nosymfollow, "nosymfollow"),
+            (flags.lazytime, "lazytime"),
+            (!flags.contexts.is_empty(), "a security context"),
+        ];
+        if let Some((_, word)) = unknown.into_iter().find(|(asked, _)| *asked) {
+            return Err(Error::RootOnly { what: word });
+        }
         let mut options = b"nosuid,nodev,default_permissions,subtype=caskfs,fsname=".to_vec();
         options.extend(quote(source.as_bytes()));
-        if self.read_only {
-            options.extend(b",ro");
-        }
-        // It knows no word for the others.
-        if self.access_times == AccessTimes::Never {
-            options.extend(b",noatime");
-        }
-        if self.allow_other {
-            options.extend(b",allow_other");
-        }
-        OsString::from_vec(options)
+        // It knows no word for the other times of access, which the daemon keeps, and not the kernel.
+        let words: [(bool, &[u8]); 6] = [
+            (self.read_only, b",ro"),
+            (flags.noexec, b",noexec"),
+            (flags.sync, b",sync"),
+            (flags.dirsync, b",dirsync"),
+            (self.access_times == AccessTimes::Never, b",noatime"),
+            (self.allow_other, b",allow_other"),
+        ];
+        words.into_iter().filter(|(asked, _)| *asked).for_each(|(_, word)| options.extend(word));
+        Ok(OsString::from_vec(options))
     }
 }
 

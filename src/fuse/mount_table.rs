@@ -27,6 +27,8 @@ pub(super) struct MountEntry {
     pub fstype: String,
     /// What is mounted.
     pub source: OsString,
+    /// The options of the mount, and then those of the filesystem.
+    pub options: Vec<String>,
 }
 
 /// The mounts as they stand.
@@ -52,11 +54,17 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let (major, minor) = std::str::from_utf8(fields.next()?).ok()?.split_once(':')?;
     let device = (major.parse().ok()?, minor.parse().ok()?);
     let mountpoint = PathBuf::from(unescape(fields.nth(1)?));
+    let mut options = split(fields.next()?);
     // Any number of optional fields stands before the separator.
     fields.by_ref().find(|&field| field == b"-")?;
     let fstype = unescape(fields.next()?).into_string().ok()?;
     let source = unescape(fields.next()?);
-    Some(MountEntry { id, parent, device, mountpoint, fstype, source })
+    options.extend(split(fields.next().unwrap_or_default()));
+    Some(MountEntry { id, parent, device, mountpoint, fstype, source, options })
+}
+
+fn split(options: &[u8]) -> Vec<String> {
+    options.split(|&byte| byte == b',').map(|option| String::from_utf8_lossy(option).into_owned()).collect()
 }
 
 fn number(field: &[u8]) -> Option<u64> {

@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 use parking_lot::Mutex;
 
+use super::found::Found;
 use super::kernel_mount::Force;
-use super::mount_options::FSTYPE;
+use super::mount_table::MountEntry;
 use super::probe::{Probe, probe};
-use super::{Error, fusermount, kernel_mount, mount_table};
+use super::{Error, fusermount, mount_table};
 
 /// Where the kernel shows its FUSE connections, if fusectl is mounted.
 const CONNECTIONS: &str = "/sys/fs/fuse/connections";
@@ -34,18 +37,14 @@ pub(super) struct Mountpoint {
 }
 
 impl Mountpoint {
-    /// The mount that was just made at `path`, with its connection.
-    pub(super) fn find(path: &Path, connection: OwnedFd) -> Result<Mountpoint, Error> {
-        let table = mount_table::read()?;
-        match mount_table::topmost(&table, path) {
-            Some(entry) if entry.fstype == FSTYPE => Ok(Mountpoint {
-                path: path.into(),
-                id: entry.id,
-                device: entry.device,
-                connection: Arc::new(connection),
-                taking_away: Arc::default(),
-            }),
-            _ => Err(Error::NotReady { mountpoint: path.into(), reason: "it is not in the mount table".into() }),
+    /// The mount that was just made, with its line in the mount table and its connection.
+    pub(super) fn new(entry: &MountEntry, connection: OwnedFd) -> Mountpoint {
+        Mountpoint {
+            path: entry.mountpoint.clone(),
+            id: entry.id,
+            device: entry.device,
+            connection: Arc::new(connection),
+            taking_away: Arc::default(),
         }
     }
 
@@ -74,13 +73,13 @@ impl Mountpoint {
 
     /// Unmounts it if nobody uses it. No error if it is gone already.
     pub(super) fn unmount(&self) -> Result<(), Error> {
-        self.living()?.map_or(Ok(()), |path| take_away(&path, Force::None))
+        self.living()?.map_or(Ok(()), |path| unmount(&path))
     }
 
     /// Takes it out of the tree and cuts its connection, whoever uses it. No error if it is gone already.
     pub(super) fn sever(&self) -> Result<(), Error> {
         let _alone = self.taking_away.lock();
-        let taken = self.living().and_then(|path| path.map_or(Ok(()), |path| take_away(&path, Force::Sever)));
+        let taken = self.living().and_then(|path| path.map_or(Ok(()), |path| self.take(&path, Force::Sever)));
         // Not yet cut if fusermount3 did it, or if the mount was out of the tree or covered.
         self.abort();
         taken
@@ -105,7 +104,7 @@ impl Mountpoint {
             return;
         }
         log::warn!("the connection of {} was cut; unmounting it", self.path.display());
-        if let Err(error) = take_away(&self.path, Force::Detach) {
+        if let Err(error) = self.take(&self.path, Force::Detach) {
             log::warn!("{error}");
         }
     }
@@ -115,6 +114,15 @@ impl Mountpoint {
         let Ok(Some(path)) = self.living() else { return };
         if let Err(error) = File::open(&path).and_then(|root| Ok(nix::unistd::syncfs(root)?)) {
             log::warn!("cannot write back the mappings of {}: {error}", path.display());
+        }
+    }
+
+    /// Takes it out of the tree at `path`, if it is what is seen there.
+    fn take(&self, path: &Path, force: Force) -> Result<(), Error> {
+        let root = Found::new(path)?;
+        match root.mount == self.id {
+            true => detach(&root, force),
+            false => Err(Error::Covered { mountpoint: path.into() }),
         }
     }
 
@@ -138,11 +146,23 @@ impl Mountpoint {
     }
 }
 
-/// Unmounts what is topmost on `path`, in the way that this user may. fusermount3 knows no more than to detach.
-pub(super) fn take_away(path: &Path, force: Force) -> Result<(), Error> {
-    if geteuid().is_root() {
-        kernel_mount::unmount(path, force)
-    } else {
-        fusermount::unmount(path, force != Force::None)
+/// Unmounts what is topmost on `path` if nobody uses it, in the way that this user may.
+pub(super) fn unmount(path: &Path) -> Result<(), Error> {
+    match geteuid().is_root() {
+        true => umount2(path, Force::None.flags() | MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| failed(path, errno)),
+        false => fusermount::unmount(path, false),
     }
+}
+
+/// Takes the mount out of the tree that a directory is the root of: this one, whatever is mounted on it or beside it
+/// meanwhile. An ordinary user's fusermount3 takes a path, and knows no more than to detach.
+pub(super) fn detach(root: &Found, force: Force) -> Result<(), Error> {
+    match geteuid().is_root() {
+        true => umount2(&root.proc_path(), force.flags()).map_err(|errno| failed(&root.path, errno)),
+        false => fusermount::unmount(&root.path, true),
+    }
+}
+
+fn failed(path: &Path, errno: Errno) -> Error {
+    Error::Unmount { mountpoint: path.into(), source: errno.into() }
 }

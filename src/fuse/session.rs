@@ -17,7 +17,7 @@ use super::adapter::Adapter;
 use super::awake::Awake;
 use super::mount_options::MountOptions;
 use super::mountpoint::Mountpoint;
-use super::placement::Placement;
+use super::mountpoint_check::CheckedMountpoint;
 use super::probe::Probe;
 use super::service::Service;
 use super::supervisor::{Ended, Ending, Event, Unmounter};
@@ -64,18 +64,31 @@ impl Mount {
     /// # Errors
     /// One for each reason why the store cannot be mounted there: see [`Error`].
     pub fn new(filesystem: Arc<Filesystem>, options: &MountOptions) -> Result<Mount, Error> {
+        Mount::on(CheckedMountpoint::new(options)?, filesystem, options)
+    }
+
+    /// The same on a mountpoint that [`check`](super::check) has found, with the same options: what was looked up then is not
+    /// looked up again.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn on(
+        mountpoint: CheckedMountpoint,
+        filesystem: Arc<Filesystem>,
+        options: &MountOptions,
+    ) -> Result<Mount, Error> {
         let awake = options.low_latency.then(Awake::new).transpose();
         let awake = awake.map_err(|source| Error::LowLatency { source })?;
-        let placement = Placement::check(options)?;
-        let source = options.checked_source(placement.store.as_os_str())?;
-        let path = placement.mountpoint.as_path();
-        let connection = if geteuid().is_root() {
-            kernel_mount::mount(path, &source, options)?
+        let source = options.checked_source(mountpoint.store().as_os_str())?;
+        let directory = mountpoint.clear()?;
+        let (connection, entry) = if geteuid().is_root() {
+            kernel_mount::mount(&directory, &source, options)?
         } else {
-            fusermount::mount(path, &source, options)?
+            fusermount::mount(&directory, &source, options)?
         };
+        let path = entry.mountpoint.as_path();
         let second = connection.try_clone().map_err(Error::io("duplicate the connection of", path))?;
-        let mountpoint = Mountpoint::find(path, second)?;
+        let mountpoint = Mountpoint::new(&entry, second);
         let mount = serve(filesystem, connection, &mountpoint, options, awake).inspect_err(|_| {
             // The reason is what counts; that nothing answers there any more can be seen.
             let _ = mountpoint.sever();

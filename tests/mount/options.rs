@@ -29,7 +29,6 @@ fn fsname_is_what_the_mount_table_shows() {
     assert_eq!(sandbox.mount_entry().unwrap()[0], "my,store\\1341");
     fs::write(sandbox.at("key"), "value").unwrap();
     assert_eq!(sandbox.caskfs("get", &["key"]).stdout, b"value");
-    // Under that name nobody finds the daemon, to wait for it.
     let output = caskfs(["umount".as_ref(), sandbox.mountpoint().as_os_str()]);
     assert!(output.status.success() && !sandbox.is_mounted());
     sandbox.wait_for_end();
@@ -54,7 +53,6 @@ fn read_only_refuses_every_change() {
     }
     // Readers share the store, and keep writers out.
     assert_eq!(sandbox.caskfs("get", &["d/k"]).stdout, b"v\n");
-    // It has no socket on which its end could be waited for.
     text(caskfs(["umount".as_ref(), sandbox.mountpoint().as_os_str()]));
     sandbox.wait_for_end();
     assert_eq!(crate::command::snapshot(&sandbox.store()), before);
@@ -168,6 +166,90 @@ fn the_log_goes_where_it_is_told() {
     sandbox.unmount();
 }
 
+/// What mount(8) does for this type: STORE MOUNTPOINT -o WORDS.
+fn by_words(sandbox: &Sandbox, words: &[&str]) -> std::process::Output {
+    let places = [sandbox.store().into_os_string(), sandbox.mountpoint().into_os_string()];
+    caskfs(places.into_iter().chain(words.iter().map(Into::into)))
+}
+
+/// Each word, what the mount table then shows, and a script that proves it.
+const WORDS: [(&str, &[&str], &str); 11] = [
+    ("noexec", &["noexec"], "cp /bin/true t; ! ./t 2> /dev/null; cat t > /dev/null"),
+    ("noexec,exec", &[], "cp /bin/true t; ./t"),
+    ("nosymfollow", &["nosymfollow"], "echo v > f; ln -s f l; ! cat l 2> /dev/null; readlink l; cat f"),
+    ("sync", &["sync"], "exec 5> f; echo v >&5; [ -s f ]; mkdir d"),
+    ("dirsync", &["dirsync"], "mkdir d; echo v > f; mv f g"),
+    ("lazytime", &["lazytime"], "echo v > f; cat f"),
+    (
+        "nodiratime",
+        &["nodiratime", "relatime"],
+        "mkdir d; touch -ad 2000-01-01 d; ls d; [ $(stat -c %X d) -lt 1000000000 ]",
+    ),
+    ("noatime", &["noatime"], "echo v > f; touch -ad 2000-01-01 f; cat f; [ $(stat -c %X f) -lt 1000000000 ]"),
+    ("default_permissions", &["default_permissions"], "echo v > f; cat f"),
+    ("ro,rw", &["rw"], "echo v > f"),
+    ("defaults,nofail,_netdev,user,x-systemd.automount,silent,suid,dev", &["nosuid", "nodev"], "echo v > f"),
+];
+
+#[test]
+fn each_word_of_mount_is_in_force() {
+    if !crate::sandbox::needs_root() {
+        return;
+    }
+    for (words, shown, script) in WORDS {
+        let sandbox = Sandbox::new();
+        let output = by_words(&sandbox, &["-o", words]);
+        assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+        let options = sandbox.sh("findmnt -n -o OPTIONS \"$MNT\"");
+        let options: Vec<&str> = options.trim().split(',').collect();
+        for option in shown {
+            assert!(options.contains(option), "{words}: {options:?}");
+        }
+        sandbox.sh(script);
+        if words.ends_with("sync") {
+            let (durable, written) = durable(&sandbox);
+            assert_eq!(durable, written, "{words}");
+        }
+    }
+    for ro in [["-oro"].as_slice(), &["-r"], &["-nv", "-o", "rw,ro"]] {
+        let sandbox = Sandbox::mounted();
+        sandbox.unmount();
+        assert!(by_words(&sandbox, ro).status.success());
+        assert!(statvfs(&sandbox.mountpoint()).unwrap().flags().contains(FsFlags::ST_RDONLY), "{ro:?}");
+    }
+}
+
+#[test]
+fn words_that_promise_too_much_are_refused() {
+    let sandbox = Sandbox::new();
+    let refused = [
+        ("mand", "the option mand is not kept"),
+        ("iversion", "the option iversion is not kept"),
+        ("nolazytime", "the option nolazytime is not kept"),
+        ("usrquota", "there are no quotas"),
+        ("user_id=5", "user_id=5 is the kernel's to say"),
+        ("ro,wishful", "the option wishful is not known"),
+        ("sync,sync_mode=interval", "choose one"),
+    ];
+    for (words, why) in refused {
+        assert_refused(&by_words(&sandbox, &["-o", words]), 2, why);
+        assert!(!sandbox.is_mounted() && !sandbox.store().exists(), "{words}");
+    }
+    // Sloppy: what is not known is left out, as it was asked for.
+    assert!(by_words(&sandbox, &["-s", "-o", "wishful"]).status.success());
+}
+
+#[test]
+fn a_fake_mount_mounts_nothing() {
+    let sandbox = Sandbox::new();
+    for words in [["-f"].as_slice(), &["-fnv", "-o", "noexec"]] {
+        let output = by_words(&sandbox, words);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!sandbox.is_mounted() && !sandbox.store().exists());
+    }
+    assert_refused(&by_words(&sandbox, &["-f", "-o", "wishful"]), 2, "not known");
+}
+
 /// What /etc/fstab and systemd do. mount(8) looks for the program where programs are installed: so it is, for those who live in
 /// this script's own mount namespace.
 #[test]
@@ -190,6 +272,14 @@ fn mount_mounts_it_by_its_type() {
             ! touch "$MNT/other" 2> /dev/null
             mount -o remount,rw "$MNT"
             touch "$MNT/other"
+            mount -o remount,noexec "$MNT"
+            findmnt -n -o OPTIONS "$MNT" | grep -q noexec
+            ! mount -o remount,strictatime "$MNT" 2> /dev/null
+            umount "$MNT"
+            mount -t fuse.caskfs -o noexec,nodiratime,sync "$STORE" "$MNT"
+            for word in noexec nodiratime sync; do findmnt -n -o OPTIONS "$MNT" | grep -qw $word; done
+            cp /bin/true "$MNT/true"
+            ! "$MNT/true" 2> /dev/null
             umount "$MNT"
             mount -t fuse.caskfs -o ro "$STORE" "$MNT"
             [ "$(cat "$MNT/key")" = value ]

@@ -129,6 +129,19 @@ impl Sandbox {
         kill(daemons[0], signal).unwrap();
     }
 
+    /// SIGSTOP of the daemon, which stands still when this returns.
+    #[track_caller]
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        // A thread that is not stopped yet may still take a request, and then nothing frees whoever waits for the answer.
+        let threads = format!("/proc/{}/task", self.daemons()[0]);
+        let stopped = |thread: fs::DirEntry| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap();
+            stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+        };
+        self.wait("the stop", || fs::read_dir(&threads).unwrap().all(|thread| stopped(thread.unwrap())));
+    }
+
     /// Waits until no daemon is left.
     #[track_caller]
     pub(crate) fn wait_for_end(&self) {

@@ -7,9 +7,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+
 use super::{Name, Reply, Request, TAKEN, socket_path};
-use crate::cli::exit::{DAMAGED, Failure, OTHER};
+use crate::cli::exit::{DAMAGED, Failure, OTHER, SILENT};
 use crate::cli::progress::Bar;
+use crate::cli::serving::{Process, why_silent};
 
 /// How long a daemon gets to take a request on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,10 +31,18 @@ impl Connection {
         UnixStream::connect(socket_path(&directory)).ok().map(Connection)
     }
 
-    /// Waits until the daemon has ended, or has stopped listening to anybody.
-    pub(in crate::cli) fn wait_for_end(mut self) {
-        // Nothing was asked, so nothing but the end can come.
-        let _ = self.0.read(&mut [0]);
+    /// The process that listens.
+    pub(in crate::cli) fn peer(&self) -> Option<Process> {
+        let peer = getsockopt(&self.0, PeerCredentials).ok()?;
+        Process::new(u32::try_from(peer.pid()).ok()?)
+    }
+
+    /// Whether the daemon's mount is there.
+    pub(in crate::cli) fn serves(self, mountpoint: &Path) -> bool {
+        match self.call(&Request::Info, &mut std::io::empty(), &mut std::io::sink()) {
+            Ok(Some(Reply::Info(info))) => info.mountpoint.is_some_and(|place| Path::new(&place) == mountpoint),
+            _ => false,
+        }
     }
 
     /// Asks; the value of a `put` comes from `input`, that of a `get` goes to `output`. `None` if the daemon is ending:
@@ -64,7 +76,11 @@ impl Connection {
         match stream.write_all(&line).and_then(|()| stream.read_exact(&mut taken)) {
             Ok(()) if taken == [TAKEN] => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Err(Failure::new(OTHER, "the daemon does not answer: it is stopped or stuck"));
+                let daemon = Connection(stream).peer();
+                return Err(Failure::new(
+                    SILENT,
+                    format!("the daemon does not answer: {}", why_silent(daemon.as_ref())),
+                ));
             }
             _ => return Ok(None),
         }

@@ -13,6 +13,7 @@ use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 use crate::fs::{Filesystem, FilesystemOptions};
+use crate::fuse::found::Found;
 use crate::fuse::{Ended, Error, FSTYPE, Mount, MountOptions, check, kernel_mount, mount_table};
 use crate::store::{Options, Store};
 
@@ -136,7 +137,8 @@ fn a_dead_mount_is_taken_over() {
     let Some(scratch) = Scratch::new() else { return };
     // A mount whose connection is closed is what a killed daemon leaves; two of them, one upon the other, included.
     for _ in 0..2 {
-        drop(kernel_mount::mount(&scratch.mountpoint(), "died".as_ref(), &scratch.options()).unwrap());
+        let on = Found::new(&scratch.mountpoint()).unwrap();
+        drop(kernel_mount::mount(&on, "died".as_ref(), &scratch.options()).unwrap());
     }
     assert_eq!(scratch.mounts(), 2);
     assert_eq!(fs::read_dir(scratch.mountpoint()).unwrap_err().raw_os_error(), Some(libc::ENOTCONN));
@@ -156,6 +158,60 @@ fn a_living_mount_is_not_taken_over() {
     assert!(matches!(error, Error::AlreadyMounted { .. }), "{error}");
     fs::write(scratch.mountpoint().join("key"), "value").unwrap();
     drop(mount);
+}
+
+/// Who can rename a directory above the mountpoint does not so choose where root mounts.
+#[test]
+fn the_mountpoint_is_looked_up_once() {
+    let Some(scratch) = Scratch::new() else { return };
+    let here = scratch.directory.path().canonicalize().unwrap();
+    let (above, moved, decoy) = (here.join("above"), here.join("moved"), here.join("decoy"));
+    for directory in [above.join("mnt"), decoy.join("mnt")] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    for dead in [false, true] {
+        let options = MountOptions { mountpoint: above.join("mnt"), store: scratch.store(), ..MountOptions::default() };
+        if dead {
+            let on = Found::new(&options.mountpoint).unwrap();
+            drop(kernel_mount::mount(&on, "died".as_ref(), &options).unwrap());
+        }
+        let checked = check(&options).unwrap();
+        fs::rename(&above, &moved).unwrap();
+        std::os::unix::fs::symlink(&decoy, &above).unwrap();
+        let mount = Mount::on(checked, scratch.filesystem(), &options).unwrap();
+        let table = mount_table::read().unwrap();
+        let places: Vec<_> = table.iter().filter(|entry| entry.mountpoint.starts_with(&here)).collect();
+        assert_eq!(places.len(), 1, "{places:?}");
+        assert_eq!(places[0].mountpoint, moved.join("mnt"));
+        mount.unmount().unwrap();
+        drop(mount);
+        fs::remove_file(&above).unwrap();
+        fs::rename(&moved, &above).unwrap();
+    }
+}
+
+/// A mount that comes between the check and the mount is not covered, and not unmounted.
+#[test]
+fn a_mount_that_came_first_is_left_alone() {
+    let Some(scratch) = Scratch::new() else { return };
+    let other = Scratch::new().unwrap();
+    let on_the_same = MountOptions { store: other.store(), ..scratch.options() };
+    for dead in [false, true] {
+        if dead {
+            let on = Found::new(&scratch.mountpoint()).unwrap();
+            drop(kernel_mount::mount(&on, "died".as_ref(), &scratch.options()).unwrap());
+        }
+        let checked = check(&on_the_same).unwrap();
+        let mount = scratch.mount();
+        fs::write(scratch.mountpoint().join("key"), "value").unwrap();
+        let refused = Mount::on(checked, other.filesystem(), &on_the_same).unwrap_err();
+        assert!(matches!(refused, Error::AlreadyMounted { .. }), "{refused}");
+        assert_eq!(scratch.mounts(), 1);
+        assert_eq!(fs::read(scratch.mountpoint().join("key")).unwrap(), b"value");
+        fs::remove_file(scratch.mountpoint().join("key")).unwrap();
+        mount.unmount().unwrap();
+        assert_eq!(scratch.mounts(), 0);
+    }
 }
 
 #[test]

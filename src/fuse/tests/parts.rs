@@ -18,7 +18,7 @@ use crate::fuse::mount_options::quote;
 use crate::fuse::mount_table::{parse, topmost};
 use crate::fuse::patience::within;
 use crate::fuse::supervisor::Event;
-use crate::fuse::{Error, MountOptions};
+use crate::fuse::{Context, Error, MountOptions};
 use crate::store::{Attributes, Kind, Stat, Time};
 
 const TABLE: &[u8] = b"\
@@ -70,18 +70,36 @@ fn option_values_are_quoted() {
 #[test]
 fn options_are_put_as_kernel_and_helper_want_them() {
     let mut options = MountOptions { mountpoint: "/mnt".into(), store: "/srv".into(), ..MountOptions::default() };
-    let data = options.kernel_data(7);
-    assert!(data.starts_with("fd=7,rootmode=40000,user_id="), "{data}");
-    assert_eq!(data.ends_with(",default_permissions"), options.checks_permissions(), "{data}");
+    let values = options.kernel_values(7);
+    assert!(values.contains(&("fd", "7".into())) && values.contains(&("subtype", "caskfs".into())), "{values:?}");
+    let flags = |options: &MountOptions| options.kernel_flags().collect::<Vec<_>>();
+    assert_eq!(flags(&options).contains(&"default_permissions"), options.checks_permissions());
     assert_eq!(
-        options.helper_options(OsStr::new("a,b")),
+        options.helper_options(OsStr::new("a,b")).unwrap(),
         "nosuid,nodev,default_permissions,subtype=caskfs,fsname=a\\,b"
     );
     options.read_only = true;
     options.allow_other = true;
-    assert!(options.kernel_data(7).ends_with(",default_permissions,allow_other"));
-    let helper = options.helper_options(OsStr::new("s"));
-    assert!(helper.to_string_lossy().ends_with(",fsname=s,ro,allow_other"), "{helper:?}");
+    options.flags.noexec = true;
+    options.flags.sync = true;
+    assert_eq!(flags(&options), ["ro", "sync", "default_permissions", "allow_other"]);
+    let helper = options.helper_options(OsStr::new("s")).unwrap();
+    assert!(helper.to_string_lossy().ends_with(",fsname=s,ro,noexec,sync,allow_other"), "{helper:?}");
+}
+
+/// What fusermount3 would not do is refused, and not dropped.
+#[test]
+fn what_the_helper_cannot_do_is_refused() {
+    let set: [fn(&mut MountOptions); 3] = [
+        |options| options.flags.nosymfollow = true,
+        |options| options.flags.lazytime = true,
+        |options| options.flags.contexts.push((Context::All, "label".into())),
+    ];
+    for set in set {
+        let mut options = MountOptions::default();
+        set(&mut options);
+        assert!(matches!(options.helper_options(OsStr::new("s")), Err(Error::RootOnly { .. })));
+    }
 }
 
 #[test]
