@@ -313,6 +313,9 @@ pub(super) struct BackupArguments {
     pub(super) store: PathBuf,
     /// The directory of the backup; one that does not exist is created.
     pub(super) backup: PathBuf,
+    /// Read all that the backup has already, and copy anew what is damaged; a tenth of it without this, another one each time.
+    #[arg(long)]
+    pub(super) verify: bool,
     /// Print a JSON object.
     #[arg(long)]
     pub(super) json: bool,

@@ -14,13 +14,13 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat, linkat, symlinkat};
 
 use super::arguments::ExportArguments;
-use super::backup::check_apart;
-use super::control::{Connection, Request};
+use super::backup::{check_apart, with_snapshot};
+use super::control::Connection;
 use super::exit::{DAMAGED, Failure, OCCUPIED, OTHER};
 use super::progress::Bar;
-use super::store_access::{Access, Opened, ask, open};
+use super::store_access::{Access, Opened, open};
 use super::walk::{Walk, by_descriptor, checked, reach};
-use crate::store::{Child, EntryId, Error, Kind, MAX_EXTENT, Options, ROOT, Stat, Store, backup_name};
+use crate::store::{Child, EntryId, Error, Kind, MAX_EXTENT, Options, ROOT, Stat, Store};
 
 /// Children of a directory that are looked at together.
 const PIECE: usize = 1_000;
@@ -28,19 +28,13 @@ const PIECE: usize = 1_000;
 pub(super) fn run(arguments: &ExportArguments) -> Result<(), Failure> {
     let ExportArguments { store, directory } = arguments;
     check_apart(store, directory)?;
-    let name = backup_name();
-    let request = Request::Snapshot { name: name.clone() };
-    let call = |connection: Connection| connection.call(&request, &mut io::empty(), &mut io::sink());
-    match open(store, &Access::Read.options(), call)? {
+    match open(store, &Access::Read.options(), Connection::hold_snapshot)? {
         Opened::Store(store) => export(&store, directory),
         // One moment of a store that is in use.
-        Opened::Asked(_) => {
+        Opened::Asked(held) => with_snapshot(store, held, |snapshot| {
             let options = Options { read_only: true, ..Options::default() };
-            let snapshot = Store::open(store.join("snapshots").join(&name), options);
-            let exported = snapshot.map_err(Failure::from).and_then(|snapshot| export(&snapshot, directory));
-            let removed = ask(store, Access::Write, &Request::RemoveSnapshot { name });
-            exported.and(removed.map(drop))
-        }
+            export(&Store::open(snapshot, options)?, directory)
+        }),
     }
 }
 

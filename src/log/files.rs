@@ -22,6 +22,9 @@ pub(super) const RESERVE: &str = "reserve";
 /// The kernel lock is on this file.
 pub(super) const LOCK: &str = "lock";
 
+/// Which segment of a backup was read again last.
+pub(super) const CHECKED: &str = "checked";
+
 /// The directory of the snapshots: each a store in a directory of its own.
 pub(super) const SNAPSHOTS: &str = "snapshots";
 /// What is being made, or taken away, ends so. It does not exist.

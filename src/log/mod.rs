@@ -52,7 +52,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 pub use codec::{Decoder, Encoder, Truncated};
-pub use copy::{Copied, CopyKind, Progress, copy_snapshot, is_frozen};
+pub use copy::{Check, Copied, CopyKind, Progress, copy_snapshot, is_frozen};
 use error::Context;
 pub use error::Error;
 pub use format::{FORMAT_VERSION, StoreId};
@@ -124,6 +124,8 @@ pub struct Log {
     writer: Mutex<Writer>,
     /// That of the one thread that syncs.
     syncing: Turn,
+    /// Of a log that is only read: where the segments end that were not sealed.
+    unsealed: manifest::SegmentList,
     snapshots: snapshot::Snapshots,
     durable: AtomicU64,
     failure: OnceLock<String>,

@@ -162,6 +162,7 @@ impl Log {
             manifest: Mutex::new(manifest),
             writer: Mutex::new(writer),
             syncing: Turn::default(),
+            unsealed: tail.iter().map(|tail| (tail.segment.id, Some(tail.sealed()))).collect(),
             snapshots: Snapshots::new(frozen),
             durable: AtomicU64::new(last_sequence),
             failure: OnceLock::new(),

@@ -46,7 +46,7 @@ impl Tail {
         }
     }
 
-    fn sealed(&self) -> Sealed {
+    pub(super) fn sealed(&self) -> Sealed {
         Sealed { end: self.end, first_sequence: self.first_sequence, last_sequence: self.last_sequence }
     }
 

@@ -7,10 +7,11 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, IoSliceMut};
 use std::mem;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, Flock, FlockArg, PosixFadviseAdvice, fallocate, posix_fadvise};
@@ -38,6 +39,8 @@ use super::{File, Lock, Medium, Space, Status};
 #[derive(Clone, Debug)]
 pub struct Disk {
     root: PathBuf,
+    /// The directory, once it was there: from then on it is that one, whatever it is called by now and whatever has its name.
+    directory: Arc<OnceLock<(fs::File, PathBuf)>>,
     /// It was said that the file system does not tell its size.
     sizeless: Arc<Once>,
 }
@@ -49,7 +52,7 @@ impl Disk {
     /// The medium whose root is the directory `root`. Touches nothing: a directory that is missing fails the first
     /// call that needs it.
     pub fn new(root: impl Into<PathBuf>) -> Disk {
-        Disk { root: root.into(), sizeless: Arc::new(Once::new()) }
+        Disk { root: root.into(), directory: Arc::default(), sizeless: Arc::new(Once::new()) }
     }
 
     /// Makes the store directory if it is missing, and durable its name; an empty one that is there is closed to
@@ -80,10 +83,23 @@ impl Disk {
     /// Where `path` is on the file system; never outside of the root.
     fn resolve(&self, path: &str) -> io::Result<PathBuf> {
         check(path)?;
+        let root = self.found()?;
         Ok(match path {
-            "" => self.root.clone(),
-            path => self.root.join(path),
+            "" => root,
+            path => root.join(path),
         })
+    }
+
+    /// The root by its descriptor. By its path where there is no /proc.
+    fn found(&self) -> io::Result<PathBuf> {
+        if let Some((_, place)) = self.directory.get() {
+            return Ok(place.clone());
+        }
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        let directory = OpenOptions::new().read(true).custom_flags(flags).open(&self.root)?;
+        let place = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        let place = if place.try_exists().unwrap_or(false) { place } else { self.root.clone() };
+        Ok(self.directory.get_or_init(|| (directory, place)).1.clone())
     }
 }
 
@@ -161,7 +177,7 @@ impl Medium for Disk {
     }
 
     fn space(&self) -> io::Result<Space> {
-        let figures = statvfs(&self.root)?;
+        let figures = statvfs(&self.found()?)?;
         if figures.blocks() == 0 {
             let root = self.root.display();
             self.sizeless.call_once(|| {

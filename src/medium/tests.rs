@@ -361,3 +361,30 @@ fn a_cached_read_waits_for_no_disk() {
         assert!(file.read_cached_at(&mut buffer, 0).unwrap());
     }
 }
+
+/// The directory is renamed, and another one gets its name: the disk stays with what it was opened on.
+#[test]
+fn a_disk_stays_with_its_directory() {
+    let place = tempfile::tempdir().unwrap();
+    let (one, other) = (place.path().join("one"), place.path().join("other"));
+    let disk = Disk::new(&one);
+    assert_eq!(disk.list("").unwrap_err().kind(), ErrorKind::NotFound);
+    disk.create_root().unwrap();
+    disk.create("a").unwrap();
+    std::fs::rename(&one, &other).unwrap();
+    std::fs::create_dir(&one).unwrap();
+    disk.create_dir("d").unwrap();
+    disk.create("d/b").unwrap().write_all_at(b"b", 0).unwrap();
+    disk.rename("d/b", "d/c").unwrap();
+    disk.hard_link("d/c", "e").unwrap();
+    disk.remove("a").unwrap();
+    disk.sync_dir("d").unwrap();
+    disk.sync_dir("").unwrap();
+    let lock = disk.lock("lock", false).unwrap().unwrap();
+    assert!(Disk::new(&other).lock("lock", false).unwrap().is_none());
+    drop(lock);
+    assert!(disk.space().unwrap().total > 0);
+    assert_eq!(disk.list("").unwrap(), ["d", "e", "lock"]);
+    assert_eq!(Disk::new(&other).list("d").unwrap(), ["c"]);
+    assert_eq!(std::fs::read_dir(&one).unwrap().count(), 0);
+}

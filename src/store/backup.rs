@@ -1,76 +1,109 @@
 //! Backups: a snapshot of the store on another medium.
+//!
+//! A store that can be written to is copied from a snapshot that is there for that alone. Whoever makes a backup holds the
+//! lock of its snapshot: one that can be locked is left from a backup that was killed, and the next one removes it. (The number of
+//! a process would not tell: in a container each has the same.)
 
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
-
 use super::{Error, LOCK, Store, io_error};
 use crate::log::{self, CopyKind, Progress};
-use crate::medium::{Disk, Medium};
+use crate::medium::{Disk, Lock, Medium};
 
-pub use crate::log::Copied;
+pub use crate::log::{Check, Copied};
 
-/// Snapshots of this name are backups under way, each of the process whose number follows.
+/// Snapshots of this name are backups under way, or left from them.
 const PREFIX: &str = ".backup.";
-
-/// The name of the snapshot that this process makes a backup from.
-pub fn backup_name() -> String {
-    format!("{PREFIX}{}", std::process::id())
-}
 
 /// Whether a snapshot of this name belongs to a backup.
 pub fn is_backup_name(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
+/// A snapshot that a copy is made from. While this is there nobody takes it for a leftover.
+#[derive(Debug)]
+pub struct Source {
+    /// The snapshot's name.
+    pub name: String,
+    _lock: Box<dyn Lock>,
+}
+
 impl Store {
     /// Copies the store as it is now to another directory: a backup, which is a snapshot elsewhere. A backup of the same
-    /// store that is there is renewed: what it has is not copied again. Writers go on meanwhile.
+    /// store that is there is renewed: what it has is not copied again, and so much of it as `check` says is read again.
+    /// Writers go on meanwhile.
     ///
     /// # Errors
     /// Those of [`copy_snapshot`](crate::log::copy_snapshot).
-    pub fn backup(&self, to: impl AsRef<Path>, progress: &mut dyn FnMut(Progress)) -> Result<Copied, Error> {
+    pub fn backup(
+        &self,
+        to: impl AsRef<Path>,
+        check: Check,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Copied, Error> {
         let disk = Disk::new(to.as_ref());
         disk.create_root().map_err(|source| io_error("creating the directory of the backup", source))?;
-        self.backup_on(&disk, progress)
+        self.backup_on(&disk, check, progress)
     }
 
     /// [`Store::backup`] to any medium.
     ///
     /// # Errors
     /// As there.
-    pub fn backup_on(&self, to: &dyn Medium, progress: &mut dyn FnMut(Progress)) -> Result<Copied, Error> {
+    pub fn backup_on(
+        &self,
+        to: &dyn Medium,
+        check: Check,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Copied, Error> {
         if self.taken().is_some() {
-            return Ok(log::copy_snapshot(&**self.log.medium(), to, CopyKind::Backup, progress)?);
+            return Ok(log::copy_snapshot(&**self.log.medium(), to, CopyKind::Backup(check), progress)?);
         }
-        let name = backup_name();
-        self.clear_backups()?;
-        self.snapshot(&name)?;
-        let from = self.log.snapshot_medium(&name)?;
-        let copied = log::copy_snapshot(&from, to, CopyKind::Backup, progress);
+        if self.options.read_only {
+            // Nobody changes it while this store has its lock.
+            return Ok(self.log.copy_as_read(self.now().0, to, check, progress)?);
+        }
+        let source = self.begin_backup()?;
+        let from = self.log.snapshot_medium(&source.name)?;
+        let copied = log::copy_snapshot(&from, to, CopyKind::Backup(check), progress);
         drop(from);
-        let removed = self.remove_snapshot(&name);
+        let removed = self.end_backup(source);
         let copied = copied?;
         removed.map(|()| copied)
     }
 
-    /// Removes the snapshots of backups whose process died.
+    /// Takes a snapshot to copy from, and removes what backups that were killed have left.
     ///
     /// # Errors
-    /// Those of the medium.
-    pub fn clear_backups(&self) -> Result<(), Error> {
+    /// As [`Store::snapshot`].
+    pub fn begin_backup(&self) -> Result<Source, Error> {
+        // Between its beginning and its lock a snapshot would look like a leftover.
+        let _alone = self.backups.lock();
+        let mut number = 1;
         for snapshot in self.snapshots()? {
-            let Some(process) = snapshot.name.strip_prefix(PREFIX) else { continue };
-            let gone = process.parse().is_ok_and(|process| kill(Pid::from_raw(process), None) == Err(Errno::ESRCH));
-            // The process may be one that cannot be seen from here, as in a container: while it copies, it holds this.
-            let free = self.log.snapshot_medium(&snapshot.name)?.lock(LOCK, false).is_ok_and(|lock| lock.is_some());
-            if gone && free {
-                self.remove_snapshot(&snapshot.name)?;
+            let given = snapshot.name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok());
+            let Some(given) = given else { continue };
+            let lock = self.log.snapshot_medium(&snapshot.name)?.lock(LOCK, false);
+            match lock.map_err(|source| io_error("locking what a backup may have left", source))? {
+                Some(_) => self.remove_snapshot(&snapshot.name)?,
+                None => number = number.max(given.saturating_add(1)),
             }
         }
-        Ok(())
+        let name = format!("{PREFIX}{number}");
+        self.take_snapshot(&name)?;
+        let lock = self.log.snapshot_medium(&name)?.lock(LOCK, true);
+        match lock.map_err(|source| io_error("locking the snapshot of a backup", source))? {
+            Some(lock) => Ok(Source { name, _lock: lock }),
+            None => Err(log::Error::Locked.into()),
+        }
+    }
+
+    /// Removes the snapshot again.
+    ///
+    /// # Errors
+    /// As [`Store::remove_snapshot`].
+    pub fn end_backup(&self, source: Source) -> Result<(), Error> {
+        self.remove_snapshot(&source.name)
     }
 }
 
@@ -81,9 +114,10 @@ impl Store {
 pub fn copy_backup(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
+    check: Check,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Copied, Error> {
-    copy(from.as_ref(), to.as_ref(), CopyKind::Backup, progress)
+    copy(from.as_ref(), to.as_ref(), CopyKind::Backup(check), progress)
 }
 
 /// Makes a store that can be written to from a snapshot or a backup. What is copied is verified; what of it is damaged

@@ -49,11 +49,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 pub use crate::log::Wait;
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
-pub use backup::{Copied, backup_name, copy_backup, is_backup_name, restore};
+pub use backup::{Check, Copied, Source, copy_backup, is_backup_name, restore};
 pub use error::{Error, Refusal};
 pub use expiry::{Expired, News, XATTR as EXPIRES};
 pub use extents::Extent;
@@ -103,6 +103,8 @@ pub struct Store {
     /// The second at which the next file expires; `i64::MAX` if none does.
     next_due: Arc<AtomicI64>,
     watch: expiry::Watch,
+    /// Held while a backup begins.
+    backups: Mutex<()>,
     reserve: Reserve,
     memory_limit: MemoryLimit,
     counters: statistics::Counters,
@@ -252,6 +254,7 @@ impl Store {
             keydir,
             next_due,
             watch,
+            backups: Mutex::new(()),
             reserve,
             memory_limit,
             counters,

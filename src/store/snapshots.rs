@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::attributes::Time;
-use super::{Error, Options, Store};
+use super::{Error, Options, Store, is_backup_name};
 use crate::log::{self, is_snapshot_name};
 
 /// A snapshot of a store.
@@ -49,9 +49,17 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidSnapshotName`]; [`log::Error::SnapshotExists`] within [`Error::Log`]; [`Error::NoSpace`] and
+    /// [`Error::InvalidSnapshotName`]; [`Error::NotPermitted`] for a name of a backup's; [`log::Error::SnapshotExists`] within [`Error::Log`]; [`Error::NoSpace`] and
     /// others of the log. After any of them there is no such snapshot.
     pub fn snapshot(&self, name: &str) -> Result<Snapshot, Error> {
+        // The next backup would remove it.
+        if is_backup_name(name) {
+            return Err(Error::NotPermitted("a name that begins so belongs to a backup under way"));
+        }
+        self.take_snapshot(name)
+    }
+
+    pub(super) fn take_snapshot(&self, name: &str) -> Result<Snapshot, Error> {
         check_snapshot_name(name)?;
         self.check_writable()?;
         self.remove_due();

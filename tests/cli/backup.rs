@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use crate::command::{assert_refused, caskfs, printed, snapshot as files, text};
+use crate::command::{assert_refused, caskfs, caskfs_fed, printed, snapshot as files, text};
 use crate::keys::{run, store_with};
 
 /// `caskfs COMMAND FROM TO ARGUMENTS...`
@@ -115,4 +115,76 @@ fn a_damaged_store_is_copied_and_told() {
     told(copy("restore", &backup, &back, &[]), "the store is restored, but the backup is damaged");
     assert_eq!(text(run(&back, "get", &["c"])), "c");
     assert_eq!(run(&back, "get", &["b"]).status.code(), Some(13));
+}
+
+/// A byte of a backup that its disk has changed is found by reading it again, and comes anew from the store.
+#[test]
+fn a_backup_that_rots_is_mended() {
+    let store = store_with(&["a", "b"]);
+    let place = tempfile::tempdir().unwrap();
+    let backup = place.path().join("backup");
+    let value = "Ada Lovelace".repeat(10_000);
+    printed(caskfs_fed(["put".as_ref(), store.path().as_os_str(), "a".as_ref()], value.as_bytes()));
+    printed(run(store.path(), "put", &["b", "later"]));
+    printed(copy("backup", store.path(), &backup, &[]));
+    let rot = || {
+        let segments = fs::read_dir(backup.join("segments")).unwrap().map(|segment| segment.unwrap().path());
+        let longest = segments.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+        let mut bytes = fs::read(&longest).unwrap();
+        bytes[60_000] ^= 1;
+        fs::write(&longest, bytes).unwrap();
+        assert_eq!(run(&backup, "get", &["a"]).status.code(), Some(13));
+    };
+    rot();
+    let output = copy("backup", store.path(), &backup, &["--verify", "--json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let json = text(output);
+    assert!(json.contains("\"mended\":1") && json.contains("\"damaged_bytes\":0"), "{json}");
+    assert!(said.contains("of the backup is damaged, and is copied anew: see to the disk"), "{said}");
+    assert!(text(run(&backup, "get", &["a"])) == value);
+    // Without being asked, by one of ten runs.
+    rot();
+    let mended = (0..10).filter(|_| text(copy("backup", store.path(), &backup, &["--json"])).contains("\"mended\":1"));
+    assert_eq!(mended.count(), 1);
+    assert!(text(run(&backup, "get", &["a"])) == value);
+}
+
+/// In a container the command is process 1 each time, and so was the one that was killed.
+#[test]
+fn what_a_killed_backup_left_is_in_nobodys_way() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not run: only root can");
+        return;
+    }
+    let store = store_with(&["a"]);
+    let place = tempfile::tempdir().unwrap();
+    printed(caskfs(["snapshot".as_ref(), "create".as_ref(), store.path().as_os_str(), "s".as_ref()]));
+    fs::rename(store.path().join("snapshots/s"), store.path().join("snapshots/.backup.1")).unwrap();
+    let mut contained = std::process::Command::new("unshare");
+    contained.args(["--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_caskfs"), "backup"]);
+    printed(contained.arg(store.path()).arg(place.path().join("backup")).output().unwrap());
+    assert_eq!(text(run(&place.path().join("backup"), "get", &["a"])), "a");
+    assert_eq!(text(caskfs(["snapshot".as_ref(), "list".as_ref(), store.path().as_os_str()])), "");
+}
+
+#[test]
+fn a_store_on_a_read_only_medium_is_backed_up() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not run: only root can");
+        return;
+    }
+    let store = store_with(&["a", "d/b"]);
+    let place = tempfile::tempdir().unwrap();
+    let before = files(store.path());
+    // In a mount namespace of its own, which goes with it.
+    let script = r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && ! touch "$1/x" 2> /dev/null
+        "$0" backup "$1" "$2/backup" && "$0" backup "$1" "$2/backup" --verify && "$0" export "$1" "$2/tree" && "$0" verify "$1""#;
+    let mut contained = std::process::Command::new("unshare");
+    contained.args(["-m", "bash", "-ec", script, env!("CARGO_BIN_EXE_caskfs")]).arg(store.path()).arg(place.path());
+    printed(contained.output().unwrap());
+    assert_eq!(files(store.path()), before);
+    assert_eq!(text(run(&place.path().join("backup"), "ls", &["-r"])), "a\nd/\nd/b\n");
+    printed(run(store.path(), "put", &["a", "new"]));
+    printed(copy("backup", store.path(), &place.path().join("backup"), &[]));
+    assert_eq!(text(run(&place.path().join("backup"), "get", &["a"])), "new");
 }

@@ -2,7 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,4 +89,62 @@ fn a_mounted_store_is_backed_up_and_restored() {
     assert_eq!(text(caskfs([OsStr::new("get"), restored.as_os_str(), "d/77".as_ref()])), "77\n");
     text(caskfs([OsStr::new("put"), restored.as_os_str(), "d/77".as_ref(), "new".as_ref()]));
     assert_eq!(fs::read_to_string(sandbox.at("d/77")).unwrap(), "77\n");
+}
+
+/// A command that is killed takes the snapshot that it copied from along.
+#[test]
+fn a_backup_that_is_killed_leaves_nothing() {
+    let sandbox = Sandbox::mounted();
+    sandbox.sh("echo value > key");
+    let mut stream = UnixStream::connect(sandbox.store().join("control")).unwrap();
+    stream.write_all(b"\"Backup\"\n").unwrap();
+    let mut said = String::new();
+    BufReader::new(&stream).read_line(&mut said).unwrap();
+    assert!(said.starts_with("+{\"Backup\":"), "{said}");
+    assert!(snapshots(&sandbox).contains(".backup.1"));
+    // Beside it another one works.
+    text(copy("backup", &sandbox.store(), &sandbox.outside("backup"), &[]));
+    assert!(snapshots(&sandbox).contains(".backup.1"));
+    drop(stream);
+    sandbox.wait("the snapshot's end", || snapshots(&sandbox).is_empty());
+    // Nor does one that is under way hold the unmount up.
+    let mut stream = UnixStream::connect(sandbox.store().join("control")).unwrap();
+    stream.write_all(b"\"Backup\"\n").unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    sandbox.unmount();
+    drop(stream);
+    text(copy("backup", &sandbox.store(), &sandbox.outside("backup"), &[]));
+    assert_eq!(snapshots(&sandbox), "");
+}
+
+/// The store's directory is renamed while it is mounted, and another one gets its name.
+#[test]
+fn a_store_is_renamed_while_it_is_mounted() {
+    let sandbox = Sandbox::mounted_with(&["--segment-size", "64K"]);
+    let moved = sandbox.outside("moved");
+    let caskfs = |command: &str, arguments: &[&str]| {
+        let mut all: Vec<OsString> = vec![command.into(), moved.clone().into()];
+        all.extend(arguments.iter().map(OsString::from));
+        text(caskfs(all))
+    };
+    fs::rename(sandbox.store(), &moved).unwrap();
+    fs::create_dir(sandbox.store()).unwrap();
+    // New segments, a snapshot, a merge.
+    sandbox
+        .sh("for i in $(seq 20); do head -c 30000 /dev/urandom > f$i; done; rm f?; mkdir .snapshots/s; echo x > key");
+    assert_eq!(caskfs("get", &["key"]), "x\n");
+    caskfs("compact", &[]);
+    assert!(caskfs("info", &[]).starts_with(&format!("store:      {}\n", moved.canonicalize().unwrap().display())));
+    text(copy("backup", &moved, &sandbox.outside("backup"), &[]));
+    assert!(caskfs("verify", &[]).starts_with("left: "));
+    assert_eq!(fs::read_dir(sandbox.store()).unwrap().count(), 0);
+    let unmounted = crate::command::caskfs([OsStr::new("umount"), sandbox.mountpoint().as_os_str()]);
+    assert!(unmounted.status.success() && !sandbox.is_mounted());
+    sandbox.wait_for_end();
+    assert!(!moved.join("control").exists());
+    assert_eq!(caskfs("ls", &["f1"]).lines().count(), 10);
+    fs::remove_dir(sandbox.store()).unwrap();
+    fs::rename(&moved, sandbox.store()).unwrap();
+    sandbox.mount();
+    assert_eq!(sandbox.sh("cat key"), "x\n");
 }

@@ -61,13 +61,20 @@ impl Connection {
         self.exchange(request, &mut std::io::empty(), &mut std::io::sink(), take)
     }
 
-    fn exchange(
-        self,
-        request: &Request,
-        input: &mut dyn Read,
-        output: &mut dyn Write,
-        take: &mut TakeName<'_>,
-    ) -> Result<Option<Reply>, Failure> {
+    /// Has the daemon keep a snapshot of now until the answer is dropped. `None` as of [`Connection::call`].
+    pub(in crate::cli) fn hold_snapshot(self) -> Result<Option<Held>, Failure> {
+        let Some(stream) = self.begin(&Request::Backup)? else { return Ok(None) };
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line)?;
+        match serde_json::from_str(&line).map_err(std::io::Error::from)? {
+            Reply::Backup { name } => Ok(Some(Held { stream, name })),
+            Reply::Failed(failure) => Err(failure),
+            _ => Err(Failure::new(OTHER, "the daemon answers something else")),
+        }
+    }
+
+    /// Says what is wanted. `None` if the daemon does not take it on.
+    fn begin(self, request: &Request) -> Result<Option<UnixStream>, Failure> {
         let Connection(mut stream) = self;
         let mut line = serde_json::to_vec(request).map_err(std::io::Error::from)?;
         line.push(b'\n');
@@ -86,6 +93,17 @@ impl Connection {
         }
         // What it has taken on may take its time.
         stream.set_read_timeout(None)?;
+        Ok(Some(stream))
+    }
+
+    fn exchange(
+        self,
+        request: &Request,
+        input: &mut dyn Read,
+        output: &mut dyn Write,
+        take: &mut TakeName<'_>,
+    ) -> Result<Option<Reply>, Failure> {
+        let Some(mut stream) = self.begin(request)? else { return Ok(None) };
         // A refusal may come before all of the value is sent: then the answer says why. The daemon hears of the end in any
         // case, and so does not wait for more.
         let sent = std::io::copy(input, &mut stream);
@@ -118,6 +136,29 @@ impl Connection {
         match reply {
             Reply::Failed(failure) => Err(failure),
             reply => Ok(Some(reply)),
+        }
+    }
+}
+
+/// A snapshot that a daemon keeps for this command.
+pub(in crate::cli) struct Held {
+    stream: UnixStream,
+    /// The snapshot's name.
+    pub(in crate::cli) name: String,
+}
+
+impl Held {
+    /// Has the snapshot removed. False if the daemon has ended meanwhile, and left that to the command.
+    pub(in crate::cli) fn end(self) -> Result<bool, Failure> {
+        let mut line = String::new();
+        self.stream.shutdown(Shutdown::Write)?;
+        BufReader::new(&self.stream).read_line(&mut line)?;
+        match line.as_str() {
+            "" => Ok(false),
+            line => match serde_json::from_str(line).map_err(std::io::Error::from)? {
+                Reply::Failed(failure) => Err(failure),
+                _ => Ok(true),
+            },
         }
     }
 }

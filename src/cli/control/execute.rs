@@ -10,9 +10,7 @@ use crate::cli::progress::Bar;
 use crate::cli::spool::Promised;
 use crate::fuse::Invalidator;
 use crate::log::FORMAT_VERSION;
-use crate::store::{
-    EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Removed, Scan, Store, Time, is_backup_name,
-};
+use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Removed, Scan, Store, Time};
 
 /// The kernel's caches, if the store is mounted: they must hear of changes that it did not make itself.
 pub(in crate::cli) struct Caches<'a>(pub(in crate::cli) Option<&'a Invalidator>);
@@ -78,12 +76,9 @@ pub(in crate::cli) fn execute<'s>(
             }
             Reply::Done
         }
-        Request::Snapshot { name } => {
-            if is_backup_name(name) {
-                store.clear_backups()?;
-            }
-            Reply::Snapshots(vec![store.snapshot(name)?.into()])
-        }
+        Request::Snapshot { name } => Reply::Snapshots(vec![store.snapshot(name)?.into()]),
+        // It is over when the connection is, and there is none.
+        Request::Backup => return Err(Failure::new(OTHER, "only a daemon keeps a snapshot for a command")),
         Request::Snapshots => Reply::Snapshots(store.snapshots()?.into_iter().map(Into::into).collect()),
         Request::RemoveSnapshot { name } => {
             store.remove_snapshot(name)?;

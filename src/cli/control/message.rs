@@ -32,6 +32,8 @@ pub(in crate::cli) enum Request {
     PlanCompaction,
     /// Take a snapshot.
     Snapshot { name: String },
+    /// A snapshot to copy from, which is there for as long as the command does not shut its side of the connection down.
+    Backup,
     /// The snapshots.
     Snapshots,
     /// Remove a snapshot.
@@ -51,7 +53,7 @@ impl Request {
             Request::Stat { key } => vec![key],
             Request::List { .. } | Request::Info | Request::Verify => vec![],
             Request::Compact { .. } | Request::PlanCompaction => vec![],
-            Request::Snapshots => vec![],
+            Request::Snapshots | Request::Backup => vec![],
             Request::Snapshot { name } | Request::RemoveSnapshot { name } => {
                 return Ok(check_snapshot_name(name)?);
             }
@@ -80,6 +82,10 @@ pub(in crate::cli) enum Reply {
     Info(Box<StoreInfo>),
     Merges(Vec<Merge>),
     Snapshots(Vec<Snapshot>),
+    /// The name of the snapshot that a backup is made from.
+    Backup {
+        name: String,
+    },
     /// How far a verification has come; another reply follows.
     Progress {
         done: u64,

@@ -16,7 +16,7 @@ mod server;
 mod statistics;
 mod verify;
 
-pub(super) use client::{Connection, TakeName};
+pub(super) use client::{Connection, Held, TakeName};
 pub(super) use execute::{Answer, Caches, copy_value, execute};
 pub(super) use message::{
     DamagedPart, Entry, Merge, Name, Recovery, Reply, Request, Snapshot, StoreInfo, Verification,

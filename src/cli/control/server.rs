@@ -4,16 +4,17 @@ use std::fs::{File, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::requests::Requests;
-use super::{Answer, Caches, MAX_LINE, Reply, Request, SOCKET, TAKEN, copy_value, execute, socket_path, verify};
+use super::requests::{Requests, Running};
+use super::{Answer, Caches, MAX_LINE, Reply, Request, TAKEN, copy_value, execute, socket_path, verify};
 use crate::cli::exit::{Failure, OTHER};
+use crate::cli::walk::by_descriptor;
 use crate::fuse::Invalidator;
 use crate::store::{Scan, Store};
 
@@ -34,7 +35,6 @@ const NAMES: usize = 256;
 
 /// Answers requests while it lives.
 pub(in crate::cli) struct Server {
-    socket: PathBuf,
     service: Arc<Service>,
 }
 
@@ -42,7 +42,8 @@ pub(in crate::cli) struct Server {
 struct Service {
     store: Arc<Store>,
     invalidator: Invalidator,
-    directory: String,
+    /// The store directory, whatever it is called by now.
+    directory: File,
     mountpoint: String,
     requests: Requests,
 }
@@ -55,12 +56,13 @@ impl Server {
         directory: &Path,
         mountpoint: &Path,
     ) -> Result<Server, Failure> {
-        let socket = directory.join(SOCKET);
+        let directory = File::open(directory)?;
+        let socket = socket_path(&directory);
         match std::fs::remove_file(&socket) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        let listener = UnixListener::bind(socket_path(&File::open(directory)?)).inspect_err(|_| {
+        let listener = UnixListener::bind(&socket).inspect_err(|_| {
             // A file system that knows no sockets may have made something else.
             let _ = std::fs::remove_file(&socket);
         })?;
@@ -68,22 +70,28 @@ impl Server {
         let service = Arc::new(Service {
             store,
             invalidator,
-            directory: directory.display().to_string(),
+            directory,
             mountpoint: mountpoint.display().to_string(),
             requests: Requests::default(),
         });
         let served = Arc::downgrade(&service);
         thread::Builder::new().name("caskfs-control".into()).spawn(move || listen(&listener, &served))?;
-        Ok(Server { socket, service })
+        Ok(Server { service })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // Whoever comes now finds no daemon, waits for the lock, and opens the store itself.
-        let _ = std::fs::remove_file(&self.socket);
+        let _ = std::fs::remove_file(socket_path(&self.service.directory));
         self.service.requests.close(PATIENCE);
     }
+}
+
+/// Where a directory is now.
+fn path_of(directory: &File) -> String {
+    let path = std::fs::read_link(by_descriptor(directory)).unwrap_or_default();
+    path.display().to_string()
 }
 
 /// Takes connections until the process ends. One that cannot be taken now, for lack of descriptors, memory or threads, waits
@@ -165,7 +173,7 @@ fn serve(service: &Weak<Service>, connection: &UnixStream) -> std::io::Result<()
 
 impl Service {
     fn serve(&self, connection: &UnixStream, line: &str, input: &mut dyn Read) -> std::io::Result<()> {
-        let Some(_running) = self.requests.take() else { return Ok(()) };
+        let Some(running) = self.requests.take() else { return Ok(()) };
         (&*connection).write_all(&[TAKEN])?;
         let mut output = BufWriter::new(connection);
         let reply = match serde_json::from_str(line) {
@@ -173,6 +181,7 @@ impl Service {
                 serde_json::to_writer(&mut output, &Reply::Progress { done, total })?;
                 output.write_all(b"\n").and_then(|()| output.flush())
             }),
+            Ok(Request::Backup) => return self.back_up(running, input, &mut output),
             Ok(request) => match self.answer(&request, input, connection) {
                 Answer::Reply(reply) => reply,
                 Answer::Names(names) => send_names(names, &mut output)?,
@@ -193,10 +202,30 @@ impl Service {
         output.flush()
     }
 
+    /// Keeps a snapshot for as long as the command holds on to the connection, or lives. A daemon that ends does not wait for
+    /// it: the command removes the snapshot then, and if it was killed the next backup does.
+    fn back_up(&self, running: Running<'_>, input: &mut dyn Read, output: &mut dyn Write) -> std::io::Result<()> {
+        let mut say = |reply: &Reply| {
+            serde_json::to_writer(&mut *output, reply)?;
+            output.write_all(b"\n").and_then(|()| output.flush())
+        };
+        let source = match self.store.begin_backup() {
+            Ok(source) => source,
+            Err(error) => return say(&Reply::Failed(error.into())),
+        };
+        let told = say(&Reply::Backup { name: source.name.clone() });
+        drop(running);
+        let held = told.and_then(|()| std::io::copy(input, &mut std::io::sink()));
+        let Some(_running) = self.requests.take() else { return Ok(()) };
+        let removed = self.store.end_backup(source);
+        held?;
+        say(&removed.map_or_else(|error| Reply::Failed(error.into()), |()| Reply::Done))
+    }
+
     fn answer(&self, request: &Request, input: &mut dyn Read, connection: &UnixStream) -> Answer<'_> {
         match execute(&self.store, &Caches(Some(&self.invalidator)), request, input, &|| listens(connection)) {
             Ok(Answer::Reply(Reply::Info(mut info))) => {
-                info.store.clone_from(&self.directory);
+                info.store = path_of(&self.directory);
                 info.mountpoint = Some(self.mountpoint.clone());
                 info.daemon_pid = Some(std::process::id());
                 Answer::Reply(Reply::Info(info))

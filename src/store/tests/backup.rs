@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Options, Store, fresh, keys, options, reopen};
-use crate::log::{self, Copied, CopyKind, Damage, Location, copy_snapshot};
-use crate::medium::{Fault, Medium, SimDisk};
+use crate::log::{self, Check, Copied, CopyKind, Damage, Location, copy_snapshot};
+use crate::medium::{Fault, SimDisk};
 use crate::store::Error;
 
 fn read_only() -> Options {
@@ -16,7 +16,7 @@ fn try_open(disk: &SimDisk) -> Result<Store, Error> {
 }
 
 fn try_backup(store: &Store, to: &SimDisk) -> Result<Copied, Error> {
-    store.backup_on(to, &mut |_| {})
+    store.backup_on(to, Check::Part, &mut |_| {})
 }
 
 fn backup(store: &Store, to: &SimDisk) -> Copied {
@@ -52,7 +52,8 @@ fn a_backup_is_a_store_of_that_moment() {
     fill(&store, 1);
     let to = SimDisk::new();
     let mut shown = Vec::new();
-    let copied = store.backup_on(&to, &mut |progress| shown.push((progress.done, progress.total))).unwrap();
+    let copied =
+        store.backup_on(&to, Check::Part, &mut |progress| shown.push((progress.done, progress.total))).unwrap();
     assert_eq!((copied.segments, copied.removed), (copied.copied, 0));
     assert_eq!(shown.last(), Some(&(copied.bytes, copied.bytes)));
     assert!(shown.windows(2).all(|pair| pair[0].0 < pair[1].0 || pair[1].0 == copied.bytes), "{shown:?}");
@@ -327,19 +328,127 @@ fn a_restore_that_is_cut_short_leaves_no_store() {
     }
 }
 
+/// A copy of a disk with one bit of a file changed, in the middle: neither in its header nor near its end.
+fn rotten(disk: &SimDisk, path: &str) -> SimDisk {
+    let to = disk.restart();
+    let mut bytes = disk.file(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    to.put_file(path, bytes);
+    to
+}
+
+/// A store of some long segments, and a backup of it.
+fn long_segments() -> (Store, SimDisk) {
+    let (_, store) = fresh();
+    for number in 0..12u8 {
+        store.put(format!("k{number}"), vec![number; 40_000]).unwrap();
+    }
+    let to = SimDisk::new();
+    assert!(backup(&store, &to).segments >= 12);
+    (store, to)
+}
+
 #[test]
-fn what_a_backup_that_died_has_left_is_cleared_away() {
+fn what_rots_in_a_backup_is_found_in_turn_and_mended() {
+    let (store, good) = long_segments();
+    for path in segments(&good).into_iter().filter(|path| good.file(path).unwrap().len() > 20_000) {
+        let to = rotten(&good, &path);
+        let mut runs = 0;
+        loop {
+            runs += 1;
+            let copied = backup(&store, &to);
+            assert_eq!(copied.damage, [], "{path}");
+            // A part is not all.
+            assert!(copied.checked < copied.segments / 2, "{copied:?}");
+            if copied.mended > 0 {
+                break;
+            }
+            assert!(runs < 10, "{path}");
+        }
+        assert_eq!(to.file(&path), good.file(&path));
+        // At once, if that is wanted.
+        let to = rotten(&good, &path);
+        let copied = store.backup_on(&to, Check::All, &mut |_| {}).unwrap();
+        assert_eq!((copied.mended, copied.checked, copied.copied), (1, copied.segments, 0), "{path}");
+        assert_eq!(to.file(&path), good.file(&path));
+    }
+}
+
+/// What is damaged on both sides is told, and what the backup has is not replaced by something that is no better.
+#[test]
+fn what_is_damaged_on_both_sides_is_told() {
+    let (disk, store) = fresh();
+    for number in 0..4u8 {
+        store.put(format!("k{number}"), vec![number; 40_000]).unwrap();
+    }
+    let good = SimDisk::new();
+    backup(&store, &good);
+    let path = segments(&good).into_iter().find(|path| good.file(path).unwrap().len() > 20_000).unwrap();
+    let to = rotten(&good, &path);
+    let mut bytes = disk.file(&path).unwrap();
+    bytes[1_000] ^= 1;
+    disk.put_file(&path, bytes);
+    let before = to.file(&path);
+    let copied = store.backup_on(&to, Check::All, &mut |_| {}).unwrap();
+    assert_eq!((copied.mended, copied.damage.len()), (0, 1), "{copied:?}");
+    assert_eq!(to.file(&path), before);
+    // What of it was read last is a note, and may be anything.
+    for note in [&b""[..], b"4294967296", b"-1", b"\xff", b"99999"] {
+        to.put_file("checked", note.to_vec());
+        assert!(backup(&store, &to).checked > 0);
+    }
+}
+
+#[test]
+fn a_backup_that_was_killed_is_in_nobodys_way() {
+    let (_, store) = fresh();
+    fill(&store, 1);
+    let names = || store.snapshots().unwrap().into_iter().map(|snapshot| snapshot.name).collect::<Vec<_>>();
+    // Its lock goes with its process.
+    let killed = store.begin_backup().unwrap();
+    assert_eq!((killed.name.as_str(), names()), (".backup.1", vec![".backup.1".to_owned()]));
+    drop(killed);
+    let alive = store.begin_backup().unwrap();
+    assert_eq!(names(), [".backup.1"]);
+    // Beside one that is under way.
+    let to = SimDisk::new();
+    backup(&store, &to);
+    check(&try_open(&to).unwrap(), 1);
+    let other = store.begin_backup().unwrap();
+    assert_eq!((names(), other.name.as_str()), (vec![".backup.1".to_owned(), ".backup.2".to_owned()], ".backup.2"));
+    store.end_backup(alive).unwrap();
+    store.end_backup(other).unwrap();
+    assert_eq!(names(), Vec::<String>::new());
+    // Nobody else's snapshot is called so.
+    assert!(matches!(store.snapshot(".backup.mine"), Err(Error::NotPermitted(_))));
+}
+
+/// A store that is only read takes no snapshot; and its last segment may grow when it is written to again.
+#[test]
+fn a_store_on_a_medium_that_is_read_only() {
     let (disk, store) = fresh();
     fill(&store, 1);
-    // No process has so high a number.
-    store.snapshot(".backup.2147483647").unwrap();
-    store.snapshot(".backup.no number").unwrap();
-    store.snapshot("kept").unwrap();
-    let held = disk.lock("snapshots/.backup.2147483647/lock", true).unwrap();
-    let names = || store.snapshots().unwrap().into_iter().map(|snapshot| snapshot.name).collect::<Vec<_>>();
-    backup(&store, &SimDisk::new());
-    assert_eq!(names(), [".backup.2147483647", ".backup.no number", "kept"], "somebody still copies it");
-    drop(held);
-    backup(&store, &SimDisk::new());
-    assert_eq!(names(), [".backup.no number", "kept"]);
+    drop(store);
+    let to = SimDisk::new();
+    let read = Store::open_on(Arc::new(disk.clone()), read_only()).unwrap();
+    let before = disk.paths();
+    let copied = backup(&read, &to);
+    assert!(copied.copied > 0);
+    assert_eq!((backup(&read, &to).copied, disk.paths()), (0, before));
+    drop(read);
+    check(&try_open(&to).unwrap(), 1);
+    for stamp in [2, 3] {
+        let store = reopen(&disk);
+        fill(&store, stamp);
+        drop(store);
+        let read = Store::open_on(Arc::new(disk.clone()), read_only()).unwrap();
+        backup(&read, &to);
+        drop(read);
+        check(&try_open(&to).unwrap(), stamp);
+    }
+    let store = reopen(&disk);
+    fill(&store, 4);
+    backup(&store, &to);
+    check(&try_open(&to).unwrap(), 4);
 }
