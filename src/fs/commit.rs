@@ -73,13 +73,10 @@ impl Filesystem {
         let blocks = state.staged(id).map(Staged::dirty_blocks).unwrap_or_default();
         for range in blocks {
             let Some(staged) = state.staged(id) else { continue };
-            let complete = |(place, piece): (std::ops::Range<u64>, &Fragment)| {
-                matches!(piece, Fragment::Memory(_)) && place.start <= range.start && place.end >= range.end
-            };
-            if staged.fragments.overlapping(range.clone()).any(complete) {
+            if staged.holds(&range) {
                 continue;
             }
-            let bytes = self.read_staged(state, id, range.clone())?;
+            let bytes = self.read_shown(state, id, range.clone())?;
             let Some(mut staged) = state.take_staged(id) else { continue };
             staged.insert(range, Fragment::Memory(bytes));
             state.put_staged(id, staged);
@@ -87,10 +84,16 @@ impl Filesystem {
         Ok(())
     }
 
+    /// Whether there is too much of a file's dirty data, or of all files' together, in memory.
+    pub(super) fn spill_is_due(&self, state: &State, id: EntryId) -> bool {
+        let limit = self.options.dirty_limit;
+        let is_much = |staged: &Staged| staged.spill_size() >= INODE_LIMIT.min(limit) || state.dirty > limit;
+        state.staged(id).is_some_and(is_much)
+    }
+
     /// Spills a file's dirty data to the log if there is too much of it, or of all files' together, in memory.
     pub(super) fn spill(&self, state: &mut State, id: EntryId) -> Result<(), Error> {
-        let Some(staged) = state.staged(id) else { return Ok(()) };
-        if staged.spill_size() < INODE_LIMIT.min(self.options.dirty_limit) && state.dirty <= self.options.dirty_limit {
+        if !self.spill_is_due(state, id) {
             return Ok(());
         }
         self.fill_blocks(state, id)?;

@@ -1,11 +1,9 @@
 //! Opening, reading and writing files.
 
-use std::ops::Range;
-
 use super::inode::State;
 use super::staged::{Fragment, Staged};
 use super::{Caller, Filesystem, HandleId, OpenFlags};
-use crate::store::{Attributes, EntryId, Error, Kind, Piece, Stat};
+use crate::store::{Attributes, EntryId, Error, Kind, Stat};
 
 /// The longest value, as on Linux: offsets are signed.
 const MAX_SIZE: u64 = i64::MAX as u64;
@@ -61,77 +59,6 @@ impl Filesystem {
             self.store.check_writable()?;
         }
         Ok(self.state.lock().open(id, flags.write, false))
-    }
-
-    /// Reads up to `size` bytes; fewer at the end.
-    ///
-    /// # Errors
-    /// [`Error::DamagedKey`] if the bytes are not those that were written.
-    pub fn read(&self, id: EntryId, offset: u64, size: usize) -> Result<Vec<u8>, Error> {
-        let bytes = self.read_any(id, offset, size)?;
-        self.accessed(id);
-        Ok(bytes)
-    }
-
-    fn read_any(&self, id: EntryId, offset: u64, size: usize) -> Result<Vec<u8>, Error> {
-        let state = self.state.lock();
-        if let Some(staged) = state.staged(id) {
-            let end = offset.saturating_add(size as u64).min(staged.size);
-            return self.read_staged(&state, id, offset.min(end)..end);
-        }
-        drop(state);
-        let end = offset.saturating_add(size as u64).min(self.store.entry(id)?.size);
-        self.read_published(id, offset.min(end)..end)
-    }
-
-    fn read_published(&self, id: EntryId, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        let mut buffer = vec![0; usize::try_from(range.end - range.start).map_err(|_| Error::TooLarge)?];
-        let len = self.store.read(id, range.start, &mut buffer)?;
-        buffer.truncate(len);
-        Ok(buffer)
-    }
-
-    /// The bytes of a file as the mount shows them. `range` is within its size.
-    pub(super) fn read_shown(&self, state: &State, id: EntryId, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        match state.staged(id) {
-            Some(_) => self.read_staged(state, id, range),
-            None => self.read_published(id, range),
-        }
-    }
-
-    /// The bytes of a file that is being written: what is staged, over what is published. `range` is within its size.
-    pub(super) fn read_staged(&self, state: &State, id: EntryId, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        let len = usize::try_from(range.end - range.start).map_err(|_| Error::TooLarge)?;
-        let mut buffer = vec![0; len];
-        let Some(staged) = state.staged(id) else { return Ok(buffer) };
-        let mut position = range.start;
-        let published = |buffer: &mut [u8], gap: Range<u64>| -> Result<(), Error> {
-            match part(buffer, &range, gap.clone()) {
-                Some(out) if !staged.emptied => self.store.read(id, gap.start, out).map(drop),
-                _ => Ok(()),
-            }
-        };
-        for (place, fragment) in staged.fragments.overlapping(range.clone()) {
-            let clipped = place.start.max(range.start)..place.end.min(range.end);
-            published(&mut buffer, position..clipped.start)?;
-            position = clipped.end;
-            let skip = (clipped.start - place.start) as usize;
-            let Some(out) = part(&mut buffer, &range, clipped) else { continue };
-            match fragment {
-                Fragment::Hole => {}
-                Fragment::Memory(data) => {
-                    let bytes = data.get(skip..skip + out.len()).ok_or(Error::Invalid("a fragment is too short"))?;
-                    out.copy_from_slice(bytes);
-                }
-                Fragment::Logged(extent) => {
-                    let mut extent = *extent;
-                    extent.advance(skip as u64);
-                    out.copy_from_slice(&self.store.read_extent(id, &extent, 0..out.len())?);
-                }
-            }
-        }
-        published(&mut buffer, position..range.end)?;
-        Ok(buffer)
     }
 
     /// Writes bytes. They are seen at once, and published when the file is committed.
@@ -319,11 +246,4 @@ impl Filesystem {
 /// Where a change of so many bytes ends.
 pub(super) fn check_end(offset: u64, length: u64) -> Result<u64, Error> {
     offset.checked_add(length).filter(|end| *end <= MAX_SIZE).ok_or(Error::TooLarge)
-}
-
-/// The part of a buffer that holds `place`, when the buffer begins at `range.start`.
-fn part<'b>(buffer: &'b mut [u8], range: &Range<u64>, place: Range<u64>) -> Option<&'b mut [u8]> {
-    let start = usize::try_from(place.start.checked_sub(range.start)?).ok()?;
-    let len = usize::try_from(place.end.checked_sub(place.start)?).ok()?;
-    buffer.get_mut(start..start.checked_add(len)?).filter(|part| !part.is_empty())
 }

@@ -30,6 +30,7 @@ pub mod fuzzing;
 mod inode;
 mod io;
 mod namespace;
+mod read;
 mod special;
 mod staged;
 mod types;

@@ -165,6 +165,14 @@ impl Staged {
         memory.map(|(place, _)| (place.end.min(range.end) - place.start.max(range.start)) as usize).sum()
     }
 
+    /// Whether all of a stretch is in memory, in one fragment.
+    pub(super) fn holds(&self, range: &Range<u64>) -> bool {
+        let mut overlapping = self.fragments.overlapping(range.clone());
+        overlapping.any(|(place, piece)| {
+            matches!(piece, Fragment::Memory(_)) && place.start <= range.start && place.end >= range.end
+        })
+    }
+
     /// The stretches of blocks that hold fragments in memory, joined where they touch, cut at the end of the value.
     pub(super) fn dirty_blocks(&self) -> Vec<Range<u64>> {
         let mut blocks: Vec<Range<u64>> = Vec::new();

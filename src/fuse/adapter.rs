@@ -19,7 +19,7 @@ use fuser::{
     ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::answer::made;
+use super::answer::{made, nothing_but};
 use super::attributes::{
     FOREVER, GENERATION, caller, kept, kind_from_mode, lifetime, maker, nothing, open_flags, permissions, rename_mode,
     set_time, wire, xattr_mode,
@@ -28,7 +28,7 @@ use super::reply::{Operation, Refuse, errno};
 use super::service::Service;
 use super::{capabilities, directory, groups};
 use crate::fs::{AccessTimes, AclKind, CopyEnd, Error, SetAttributes, Tree, lasts};
-use crate::store::EntryId;
+use crate::store::{EntryId, Wait};
 
 /// The longest name, in bytes.
 const NAME_MAX: u32 = 255;
@@ -177,13 +177,26 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let Some(mode) = rename_mode(flags) else { return reply.error(Errno::EINVAL) };
-        self.answer_done("rename", parent, reply, |fs| {
-            fs.rename(parent.0, name.as_bytes(), new_parent.0, new_name.as_bytes(), mode)
-        });
+        let (name, new_name) = (name.as_bytes().to_vec(), new_name.as_bytes().to_vec());
+        let names = [(parent.0, name.clone()), (new_parent.0, new_name.clone())];
+        let warm = move |fs: &Tree, wait| names.iter().all(|(parent, name)| fs.warm_name(*parent, name, wait));
+        let work = move |fs: &Tree| fs.rename(parent.0, &name, new_parent.0, &new_name, mode).map(nothing_but);
+        self.answer_warm("rename", parent, reply, warm, work, |reply, ()| reply.ok());
     }
 
     fn link(&self, _request: &Request, id: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.answer_entry("link", id, reply, |fs| fs.link(id.0, parent.0, name.as_bytes()));
+        let name = name.as_bytes().to_vec();
+        let work = move |fs: &Tree| fs.link(id.0, parent.0, &name);
+        self.answer_warm(
+            "link",
+            id,
+            reply,
+            move |fs, wait| fs.warm(id.0, wait),
+            work,
+            move |reply, stat| {
+                made(reply, id, &stat);
+            },
+        );
     }
 
     fn create(
@@ -223,8 +236,7 @@ impl fuser::Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let work = move |fs: &Tree| fs.read(id.0, handle.0, offset, size as usize);
-        self.answer_apart("read", id, reply, work, |reply, data| reply.data(&data));
+        self.answer_read(id, handle, offset, size as usize, reply);
     }
 
     fn write(
@@ -240,13 +252,21 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let kill_privileges = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        let work = |fs: &Tree| fs.write(id.0, handle.0, offset, data, kill_privileges);
-        // No longer than `data`, which came in one request.
-        self.answer("write", id, reply, work, |reply, written| reply.written(written as u32));
+        let accept = |reply: ReplyWrite, written| reply.written(written as u32);
+        // A write may have to make room in memory first.
+        if self.service.tree.warm_write(id.0, Wait::No) {
+            let work = |fs: &Tree| fs.write(id.0, handle.0, offset, data, kill_privileges);
+            // No longer than `data`, which came in one request.
+            return self.answer("write", id, reply, work, accept);
+        }
+        let data = data.to_vec();
+        let work = move |fs: &Tree| fs.write(id.0, handle.0, offset, &data, kill_privileges).map(|len| (len, None));
+        self.answer_warm("write", id, reply, move |fs, wait| fs.warm_write(id.0, wait), work, accept);
     }
 
     fn flush(&self, _request: &Request, id: INodeNo, handle: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
-        self.answer_done("flush", id, reply, |fs| fs.flush(id.0, handle.0));
+        let work = move |fs: &Tree| fs.flush(id.0, handle.0).map(nothing_but);
+        self.answer_warm("flush", id, reply, move |fs, wait| fs.warm(id.0, wait), work, |reply, ()| reply.ok());
     }
 
     fn release(
@@ -260,16 +280,18 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         // Nobody waits for this answer, so that an error can only be logged, whatever it is.
-        self.service.guard.run("release", reply, |reply| {
-            if let Err(error) = self.service.tree.release(id.0, handle.0) {
+        let work = move |fs: &Tree| {
+            if let Err(error) = fs.release(id.0, handle.0) {
                 log::error!("inode {id} was closed, and what was not yet written of it is lost: {error}");
             }
-            reply.ok();
-        });
+            Ok(((), None))
+        };
+        self.answer_warm("release", id, reply, move |fs, wait| fs.warm(id.0, wait), work, |reply, ()| reply.ok());
     }
 
     fn fsync(&self, _request: &Request, id: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.answer_done("fsync", id, reply, |fs| fs.fsync(id.0, handle.0));
+        let work = move |fs: &Tree| fs.fsync(id.0, handle.0).map(nothing_but);
+        self.answer_warm("fsync", id, reply, move |fs, wait| fs.warm(id.0, wait), work, |reply, ()| reply.ok());
     }
 
     fn opendir(&self, _request: &Request, id: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -412,9 +434,12 @@ impl fuser::Filesystem for Adapter {
     ) {
         let from = CopyEnd { id: from.0, handle: from_handle.0, offset: from_offset };
         let end = CopyEnd { id: to.0, handle: to_handle.0, offset: to_offset };
-        let work = |fs: &Tree| fs.copy_file_range(&caller(request), from, end, length);
+        let caller = caller(request);
+        let work = move |fs: &Tree| fs.copy_file_range(&caller, from, end, length).map(|copied| (copied, None));
+        let range = from_offset..from_offset.saturating_add(length);
+        let warm = move |fs: &Tree, wait| fs.warm_copy(from.id, range.clone(), wait) && fs.warm_write(to.0, wait);
         // At most 8 MiB.
-        self.answer("copy_file_range", to, reply, work, |reply, copied| reply.written(copied as u32));
+        self.answer_warm("copy_file_range", to, reply, warm, work, |reply, copied| reply.written(copied as u32));
     }
 
     // isatty(3) asks this of any file. The kernel then answers ENOTTY.

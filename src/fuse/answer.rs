@@ -1,12 +1,14 @@
 //! How a handler answers: it runs under the guard, and its result goes back at once or when it is durable.
 
-use fuser::{Errno, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr};
+use std::sync::Arc;
+
+use fuser::{Errno, FileHandle, INodeNo, ReplyData, ReplyEmpty, ReplyEntry, ReplyXattr};
 
 use super::adapter::Adapter;
 use super::attributes::{GENERATION, kept, lifetime, wire};
 use super::reply::{Operation, Refuse, errno, when_durable};
 use crate::fs::{Error, Sequence, Tree};
-use crate::store::Stat;
+use crate::store::{Stat, Wait};
 
 /// What a handler that changes something returns: its answer, and what must be durable before the answer is given.
 type Change<T> = Result<(T, Option<Sequence>), Error>;
@@ -55,6 +57,43 @@ impl Adapter {
         });
     }
 
+    /// [`answer_durable`](Self::answer_durable) for what may have to read before it changes something. `warm` reads that,
+    /// and says no if it takes a disk and it was not to wait: then all of it runs on a thread that may.
+    pub(super) fn answer_warm<R: Refuse + Send + 'static, T: Send + 'static>(
+        &self,
+        name: &'static str,
+        id: INodeNo,
+        reply: R,
+        warm: impl Fn(&Tree, Wait) -> bool + Send + 'static,
+        work: impl FnOnce(&Tree) -> Change<T> + Send + 'static,
+        accept: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        if warm(&self.service.tree, Wait::No) {
+            return self.answer_durable(name, id, reply, work, accept);
+        }
+        let operation = Operation { name, id: id.0 };
+        self.service.run_waiting(name, reply, move |tree, reply| {
+            warm(tree, Wait::Yes);
+            settle(tree, operation, work(tree), reply, accept);
+        });
+    }
+
+    /// Answers a READ: here, if what is wanted is in memory, and else from a thread that may wait for the disk.
+    pub(super) fn answer_read(&self, id: INodeNo, handle: FileHandle, offset: u64, size: usize, reply: ReplyData) {
+        let (name, operation) = ("read", Operation { name: "read", id: id.0 });
+        let service = Arc::clone(&self.service);
+        self.service.run(name, id, reply, move |tree, reply| match tree.read_cached(id.0, handle.0, offset, size) {
+            Ok(Some(data)) => reply.data(&data),
+            Ok(None) => {
+                service.run_waiting(name, reply, move |tree, reply| match tree.read(id.0, handle.0, offset, size) {
+                    Ok(data) => reply.data(&data),
+                    Err(error) => reply.refuse(errno(operation, &error)),
+                })
+            }
+            Err(error) => reply.refuse(errno(operation, &error)),
+        });
+    }
+
     /// [`answer_durable`](Self::answer_durable) for what may make or remove a snapshot.
     pub(super) fn answer_durable_apart<R: Refuse + Send + 'static, T: Send + 'static>(
         &self,
@@ -87,7 +126,7 @@ impl Adapter {
         reply: ReplyEmpty,
         work: impl FnOnce(&Tree) -> Result<Option<Sequence>, Error>,
     ) {
-        let change = |tree: &Tree| work(tree).map(|sequence| ((), sequence));
+        let change = |tree: &Tree| work(tree).map(nothing_but);
         self.answer_durable(name, id, reply, change, |reply, ()| reply.ok());
     }
 
@@ -107,6 +146,11 @@ impl Adapter {
             _ => reply.error(Errno::ERANGE),
         });
     }
+}
+
+/// The answer of what has nothing to tell.
+pub(super) fn nothing_but(sequence: Option<Sequence>) -> ((), Option<Sequence>) {
+    ((), sequence)
 }
 
 /// Answers with a new entry in the directory `parent`.

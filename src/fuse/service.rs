@@ -19,11 +19,15 @@ use crate::fs::Tree;
 /// Requests of snapshots that are served at a time. Each may be opening one.
 const SNAPSHOT_THREADS: usize = 4;
 
+/// Requests that wait for the disk at a time. A disk is given many to be quick.
+const DISK_THREADS: usize = 32;
+
 /// What is served, and what keeps a fault from spreading.
 pub(super) struct Service {
     pub(super) tree: Tree,
     pub(super) guard: Guard,
     snapshots: Pool,
+    disk: Pool,
     /// Set when the session has begun.
     invalidator: OnceLock<Invalidator>,
 }
@@ -35,6 +39,7 @@ impl Service {
             tree,
             guard: Guard::new(events, awake),
             snapshots: Pool::new("caskfs-snapshot", SNAPSHOT_THREADS),
+            disk: Pool::new("caskfs-disk", DISK_THREADS),
             invalidator: OnceLock::new(),
         })
     }
@@ -67,5 +72,16 @@ impl Service {
         }
         let service = Arc::clone(self);
         self.snapshots.run(move || service.guard.run_apart(name, reply, |reply| handler(&service.tree, reply)));
+    }
+
+    /// Runs a handler on a thread that may wait for the disk.
+    pub(super) fn run_waiting<R: Refuse + Send + 'static>(
+        self: &Arc<Self>,
+        name: &'static str,
+        reply: R,
+        handler: impl FnOnce(&Tree, R) + Send + 'static,
+    ) {
+        let service = Arc::clone(self);
+        self.disk.run(move || service.guard.run_apart(name, reply, |reply| handler(&service.tree, reply)));
     }
 }

@@ -485,6 +485,11 @@ impl Store {
         Ok(stat)
     }
 
+    /// What a name in a directory leads to.
+    pub(crate) fn child(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
+        self.keydir.read().lookup(parent, name)
+    }
+
     /// Holds on to an entry: it stays readable after it has lost its last name.
     pub fn pin(&self, id: EntryId) {
         self.keydir.read().pin(id);

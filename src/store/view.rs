@@ -42,6 +42,11 @@ impl Store {
         Ok(View { id, size, runs, segments: self.log.segments() })
     }
 
+    /// A view of an entry without a value, for what is [staged](Store::read_staged) of it.
+    pub fn view_of_nothing(&self, id: EntryId) -> View {
+        View { id, size: 0, runs: Vec::new(), segments: self.log.segments() }
+    }
+
     /// Fills `buffer` from `offset`, as far as the value goes and the view has it; the rest of it is zeros. Returns how many
     /// bytes the value has there. `None`: that takes a disk, and the caller does not [wait](Wait).
     ///

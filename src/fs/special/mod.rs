@@ -24,7 +24,7 @@ mod snapshots;
 use std::sync::{Arc, Once};
 
 use super::{AccessTimes, Filesystem, Sequence};
-use crate::store::{Callback, EntryId, Error, RESERVED, ROOT};
+use crate::store::{Callback, EntryId, Error, RESERVED, ROOT, Wait};
 use own_files::OwnFiles;
 pub use place::lasts;
 use place::{Node, Place};
@@ -71,6 +71,26 @@ impl Tree {
     /// See [`Filesystem::has_acls`].
     pub fn has_acls(&self) -> bool {
         self.live.has_acls()
+    }
+
+    /// See [`Filesystem::warm`].
+    pub fn warm(&self, id: EntryId, wait: Wait) -> bool {
+        !matches!(Place::of(id), Ok(Place::Live(_))) || self.live.warm(id, wait)
+    }
+
+    /// See [`Filesystem::warm_write`].
+    pub fn warm_write(&self, id: EntryId, wait: Wait) -> bool {
+        !matches!(Place::of(id), Ok(Place::Live(_))) || self.live.warm_write(id, wait)
+    }
+
+    /// [`Tree::warm`] of what a name leads to.
+    pub fn warm_name(&self, parent: EntryId, name: &[u8], wait: Wait) -> bool {
+        self.live.store().child(parent, name).is_none_or(|id| self.warm(id, wait))
+    }
+
+    /// See [`Filesystem::warm_copy`].
+    pub fn warm_copy(&self, id: EntryId, range: std::ops::Range<u64>, wait: Wait) -> bool {
+        !matches!(Place::of(id), Ok(Place::Live(_))) || self.live.warm_copy(id, range, wait)
     }
 
     /// See [`Filesystem::when_durable`].

@@ -115,6 +115,24 @@ impl Tree {
         }
     }
 
+    /// See [`Filesystem::read_cached`](super::Filesystem::read_cached).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_cached(
+        &self,
+        id: EntryId,
+        handle: HandleId,
+        offset: u64,
+        size: usize,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        match Place::of(id)? {
+            Place::Live(id) => self.live.read_cached(id, offset, size),
+            Place::Own(_) => self.read(id, handle, offset, size).map(Some),
+            Place::Frozen(number, id) => self.snapshots.tree(number)?.read_cached(id, offset, size),
+        }
+    }
+
     /// See [`Filesystem::lseek`](super::Filesystem::lseek).
     ///
     /// # Errors
