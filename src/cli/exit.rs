@@ -115,6 +115,7 @@ impl From<fuse::Error> for Failure {
             | Error::RootOnly { .. } => NO_FUSE,
             Error::MountpointMissing { .. } | Error::NotADirectory { .. } => NO_MOUNTPOINT,
             Error::NotEmpty { .. } => MOUNTPOINT_NOT_EMPTY,
+            Error::Stuck { .. } => SILENT,
             Error::InsideStore { .. } | Error::OverStore { .. } => NESTED,
             Error::AlreadyMounted { .. } | Error::DeadForeign { .. } => ALREADY_MOUNTED,
             _ => OTHER,

@@ -1,6 +1,6 @@
 //! `caskfs umount`: unmount, and wait until the daemon has ended.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::arguments::UmountArguments;
 use super::exit::{BUSY, Failure, HELD, NOT_MOUNTED, SILENT};
@@ -9,6 +9,9 @@ use crate::fuse::{self, MountState, Mounted};
 
 /// How long a daemon gets before it is looked whether something else keeps the filesystem mounted.
 const MOMENT: Duration = Duration::from_secs(2);
+
+/// How long something else may do so: a namespace that is just being made or taken down, say.
+const HOLD: Duration = Duration::from_secs(10);
 
 /// How long it gets to write what is staged, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,9 +53,13 @@ fn wait(mounted: &Mounted, daemon: &Process) -> Result<(), Failure> {
     if daemon.wait(MOMENT) {
         return Ok(());
     }
-    let places = elsewhere(mounted);
-    if places.is_empty() && daemon.wait(PATIENCE) {
-        return Ok(());
+    let begun = Instant::now();
+    let mut places = elsewhere(mounted);
+    while begun.elapsed() < if places.is_empty() { PATIENCE } else { HOLD } {
+        if daemon.wait(MOMENT) {
+            return Ok(());
+        }
+        places = elsewhere(mounted);
     }
     let why = match (places.as_slice(), daemon.is_stopped()) {
         ([], true) => format!("it is stopped: `kill -CONT {}` lets it go on", daemon.pid()),

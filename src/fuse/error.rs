@@ -126,6 +126,12 @@ pub enum Error {
         /// The mountpoint.
         mountpoint: PathBuf,
     },
+    /// The unmount did not return: the daemon is to take what mappings hold, and does not answer.
+    #[error("the unmount of {} waits for its daemon, which does not answer", .mountpoint.display())]
+    Stuck {
+        /// The mountpoint.
+        mountpoint: PathBuf,
+    },
     /// Kernel and daemon did not come to terms, or the event loops could not be started.
     #[error("the kernel's FUSE handshake failed: {source}")]
     Handshake {

@@ -10,11 +10,15 @@ use super::mount_options::{FSTYPE, MountOptions};
 use super::mount_table::MountEntry;
 use super::mountpoint::{detach, unmount};
 use super::mountpoint_check::CheckedMountpoint;
+use super::patience::within;
 use super::probe::{Probe, probe};
 use super::{Error, mount_table};
 
 /// How long a mount gets to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an unmount may take.
+const UNMOUNT: Duration = Duration::from_secs(60);
 
 /// Whether anybody serves a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +86,7 @@ impl Mounted {
     /// Unmounts it; `lazy`: even if it is in use.
     ///
     /// # Errors
-    /// [`Error::Unmount`] with `EBUSY` if it is in use, and [`Error::Covered`] if another mount has come into its place.
+    /// [`Error::Unmount`] with `EBUSY` if it is in use, [`Error::Stuck`] if its daemon stopped answering meanwhile, and [`Error::Covered`] if another mount has come into its place.
     pub fn unmount(&self, lazy: bool) -> Result<(), Error> {
         let root = Found::new(&self.path)?;
         if root.mount != self.id {
@@ -93,7 +97,10 @@ impl Mounted {
             false => {
                 // It would be in use by this process.
                 drop(root);
-                unmount(&self.path)
+                let path = self.path.clone();
+                // What mappings hold goes to the daemon first, which may have been stopped since it was asked.
+                let unmounted = within(UNMOUNT, move || unmount(&path));
+                unmounted.unwrap_or_else(|| Err(Error::Stuck { mountpoint: self.path.clone() }))
             }
         }
     }

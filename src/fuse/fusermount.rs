@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use nix::errno::Errno;
 
 use super::found::Found;
+use super::kernel_mount::Made;
 use super::mount_options::{FSTYPE, MountOptions};
 use super::mount_table::MountEntry;
 use super::mountpoint_check::already_mounted;
@@ -26,8 +27,8 @@ const BUSY: &str = "Device or resource busy";
 /// can stand there, and no descriptor has to be left open across exec by hand.
 const SOCKET_VARIABLE: &str = "_FUSE_COMMFD";
 
-/// Mounts on a directory, and returns the FUSE connection and the mount's line in the table.
-pub(super) fn mount(on: &Found, source: &OsStr, options: &MountOptions) -> Result<(OwnedFd, MountEntry), Error> {
+/// Mounts on a directory.
+pub(super) fn mount(on: &Found, source: &OsStr, options: &MountOptions) -> Result<Made, Error> {
     let mountpoint = on.path.as_path();
     let (ours, theirs) = UnixStream::pair().map_err(Error::io("make a socket for", mountpoint))?;
     let arguments = [OsString::from("-o"), options.helper_options(source)?, "--".into(), mountpoint.into()];
@@ -46,21 +47,23 @@ pub(super) fn mount(on: &Found, source: &OsStr, options: &MountOptions) -> Resul
     let received = received_fd::receive(&ours).map_err(Error::io("receive the connection of", mountpoint));
     let output = child.wait_with_output().map_err(Error::io("wait for fusermount3 on", mountpoint))?;
     let connection = received?.ok_or_else(|| Error::Helper { message: message(&output) })?;
-    let entry = made(on).inspect_err(|_| {
+    let (entry, root) = made(on).inspect_err(|_| {
         // Its connection is closed with this: what answers nothing is taken away.
         let _ = unmount(mountpoint, true);
     })?;
-    Ok((connection, entry))
+    Ok(Made { connection, entry, root })
 }
 
-/// The line of the mount that was just made: it must lie on the directory that was looked at, and on no mount that came first.
-fn made(on: &Found) -> Result<MountEntry, Error> {
+/// The line and the root of the mount that was just made: it must lie on the directory that was looked at, and on no mount that came first.
+fn made(on: &Found) -> Result<(MountEntry, Found), Error> {
+    let root = Found::new(&on.path)?;
     let table = mount_table::read()?;
     let missing = || Error::NotReady { mountpoint: on.path.clone(), reason: "it is not in the mount table".into() };
-    let top = mount_table::topmost(&table, &on.path).filter(|top| top.fstype == FSTYPE).ok_or_else(missing)?;
+    let is_ours = |entry: &&MountEntry| entry.id == root.mount && entry.fstype == FSTYPE;
+    let top = table.iter().find(is_ours).ok_or_else(missing)?;
     match table.iter().find(|beneath| beneath.id == top.parent) {
         Some(beneath) if beneath.id != on.mount => Err(already_mounted(&on.path, beneath)),
-        _ => Ok(top.clone()),
+        _ => Ok((top.clone(), root)),
     }
 }
 

@@ -55,8 +55,19 @@ impl Force {
     }
 }
 
-/// Mounts on a directory, and returns the FUSE connection and the mount's line in the table.
-pub(super) fn mount(on: &Found, source: &OsStr, options: &MountOptions) -> Result<(OwnedFd, MountEntry), Error> {
+/// A mount that was just made.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// The FUSE connection.
+    pub(super) connection: OwnedFd,
+    /// Its line in the mount table.
+    pub(super) entry: MountEntry,
+    /// Its root. As long as it is held the mount is in use.
+    pub(super) root: Found,
+}
+
+/// Mounts on a directory.
+pub(super) fn mount(on: &Found, source: &OsStr, options: &MountOptions) -> Result<Made, Error> {
     let device = open_device()?;
     let filesystem = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| refused(&on.path, None, errno))?;
     let failed = |errno| refused(&on.path, Some(&filesystem), errno);
@@ -76,8 +87,7 @@ pub(super) fn mount(on: &Found, source: &OsStr, options: &MountOptions) -> Resul
         // It is this process's own, and nobody serves it yet.
         let _ = umount2(&*format!("/proc/self/fd/{}", mount.as_raw_fd()), MntFlags::MNT_DETACH);
     })?;
-    // From here on the mount is not held: it could not be unmounted while it is.
-    Ok((device.into(), entry))
+    Ok(Made { connection: device.into(), entry, root: Found::of(mount)? })
 }
 
 /// The line of the mount that was just made on a directory. One that somebody else has made there first lies beneath it.

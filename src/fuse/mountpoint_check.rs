@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::dir::Dir;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
+use rustix::fs::{FlockOperation, flock};
 
 use super::found::Found;
 use super::kernel_mount::Force;
@@ -34,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many dead mounts, one upon the other, are cleared away.
 const MOST_DEAD: usize = 16;
+
+/// A lock on the directory above a mountpoint, until it is closed.
+pub(super) type Turn = OwnedFd;
 
 /// A mountpoint that a store may be mounted on, held as it was found. Made by [`check`](super::check).
 #[derive(Debug)]
@@ -74,10 +78,12 @@ impl CheckedMountpoint {
         &self.directory.path
     }
 
-    /// Clears dead mounts away, and hands out the empty directory to mount on.
-    pub(super) fn clear(mut self) -> Result<Found, Error> {
-        // Two commands of one user take turns; root needs none, since what is unmounted by a descriptor is what it was.
-        let _turn = if self.dead.is_some() && !geteuid().is_root() { self.take_turn() } else { None };
+    /// Clears dead mounts away, and hands out the empty directory to mount on, with the turn to do so.
+    ///
+    /// Commands take turns from here until they have mounted. That is a courtesy: without it one might lay its mount over
+    /// another's, and take it back when it sees that; or, by fusermount3, which takes a path, unmount it.
+    pub(super) fn clear(mut self) -> Result<(Found, Option<Turn>), Error> {
+        let turn = self.take_turn();
         for _ in 0..MOST_DEAD {
             let Some(dead) = self.dead.take() else { break };
             self.unmount(&dead)?;
@@ -87,7 +93,10 @@ impl CheckedMountpoint {
             self.examine()?;
         }
         match &self.dead {
-            None => Ok(self.directory),
+            None => {
+                self.refuse_covered()?;
+                Ok((self.directory, turn))
+            }
             Some(dead) => Err(self.already_mounted(dead)),
         }
     }
@@ -119,18 +128,26 @@ impl CheckedMountpoint {
     }
 
     /// A lock on the directory above, for as long as it is held; none if that is not to be had soon, or not permitted.
-    fn take_turn(&self) -> Option<nix::fcntl::Flock<OwnedFd>> {
-        use nix::fcntl::{Flock, FlockArg, openat};
+    fn take_turn(&self) -> Option<Turn> {
         let (above, _) = self.above.as_ref()?;
-        let mut opened = openat(above, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+        let turn = openat(above, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
         for _ in 0..200 {
-            match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
-                Ok(turn) => return Some(turn),
-                Err((again, _)) => opened = again,
+            if flock(&turn, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                return Some(turn);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         None
+    }
+
+    /// Refuses if somebody has mounted on the directory since it was looked at.
+    fn refuse_covered(&self) -> Result<(), Error> {
+        let table = mount_table::read()?;
+        let beneath = self.directory.mount;
+        let covers = |entry: &&MountEntry| {
+            entry.parent == beneath && entry.id != beneath && entry.mountpoint == self.directory.path
+        };
+        table.iter().find(covers).map_or(Ok(()), |entry| Err(self.already_mounted(entry)))
     }
 
     /// Looks at what is there: a dead mount is noted, a living one refused, and a directory must be empty.

@@ -15,10 +15,11 @@ use nix::unistd::geteuid;
 
 use super::adapter::Adapter;
 use super::awake::Awake;
+use super::kernel_mount::Made;
 use super::mount_options::MountOptions;
 use super::mountpoint::Mountpoint;
 use super::mountpoint_check::CheckedMountpoint;
-use super::probe::Probe;
+use super::probe::{Probe, probe};
 use super::service::Service;
 use super::supervisor::{Ended, Ending, Event, Unmounter};
 use super::{Error, Invalidator, fusermount, kernel_mount, readahead};
@@ -80,12 +81,13 @@ impl Mount {
         let awake = options.low_latency.then(Awake::new).transpose();
         let awake = awake.map_err(|source| Error::LowLatency { source })?;
         let source = options.checked_source(mountpoint.store().as_os_str())?;
-        let directory = mountpoint.clear()?;
-        let (connection, entry) = if geteuid().is_root() {
+        let (directory, turn) = mountpoint.clear()?;
+        let Made { connection, entry, root } = if geteuid().is_root() {
             kernel_mount::mount(&directory, &source, options)?
         } else {
             fusermount::mount(&directory, &source, options)?
         };
+        drop((directory, turn));
         let path = entry.mountpoint.as_path();
         let second = connection.try_clone().map_err(Error::io("duplicate the connection of", path))?;
         let mountpoint = Mountpoint::new(&entry, second);
@@ -94,7 +96,8 @@ impl Mount {
             let _ = mountpoint.sever();
         })?;
         readahead::raise(&mountpoint);
-        match mountpoint.probe(PATIENCE) {
+        // By way of its root: at its path there might be another mount, for a moment.
+        match probe(&root.proc_path(), PATIENCE) {
             Probe::Alive => Ok(mount),
             other => {
                 let _ = mountpoint.sever();

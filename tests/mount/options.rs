@@ -262,6 +262,7 @@ fn mount_mounts_it_by_its_type() {
     sandbox.sh(r#"
         cd /
         programs=$(dirname "$(command -v caskfs)") unshare --mount --propagation private bash -euo pipefail -c '
+            eval "$ALONE"
             trap "umount --lazy \"$MNT\" 2> /dev/null || true" EXIT
             mount --bind "$programs" /usr/local/bin
             mount -t fuse.caskfs "$STORE" "$MNT" -o noatime,nofail,x-systemd.requires=foo.mount,umask=027,allow_other

@@ -17,6 +17,13 @@ use crate::command;
 /// How long a daemon gets to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a script runs first in a mount namespace of its own: it lets go of other tests' mounts, which it would keep alive.
+pub(crate) const ALONE: &str = r#"
+    { findmnt -rn -t fuse.caskfs -o TARGET || true; } | while read -r mount; do
+        case $mount in "${MNT:-none}" | "${MNT:-none}"/*) ;; *) umount -i -l "$mount" || true ;; esac
+    done
+"#;
+
 pub(crate) struct Sandbox {
     directory: TempDir,
     store: PathBuf,
@@ -203,7 +210,11 @@ impl Sandbox {
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", script]).current_dir(self.mountpoint()).stdin(Stdio::null());
-        command.env("OUT", self.outside("")).env("STORE", self.store()).env("MNT", self.mountpoint());
+        command
+            .env("ALONE", ALONE)
+            .env("OUT", self.outside(""))
+            .env("STORE", self.store())
+            .env("MNT", self.mountpoint());
         command.env("PATH", path).env("HOME", self.outside("")).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
         command
     }

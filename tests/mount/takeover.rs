@@ -44,6 +44,7 @@ fn files_below_a_dead_mount_are_seen_first() {
     sandbox.sh(r#"
         cd /
         unshare --mount --propagation private bash -euo pipefail -c '
+            eval "$ALONE"
             mkdir "$OUT/above"; mount --bind "$(dirname "$MNT")" "$OUT/above"; touch "$OUT/above/mnt/hidden"
         '
         "#);
@@ -72,7 +73,7 @@ fn of_two_mounts_at_once_one_is_there_and_lives() {
         let number = info.split_once("\"daemon_pid\":").unwrap().1;
         number.chars().take_while(char::is_ascii_digit).collect()
     };
-    for round in 0..30 {
+    for round in 0..40 {
         let both = stores.each_ref().map(begin);
         let both = both.map(|child| child.wait_with_output().unwrap());
         let winners: Vec<usize> = (0..2).filter(|&number| both[number].status.success()).collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::command::{assert_refused, caskfs, text};
-use crate::sandbox::{Sandbox, needs_root, require};
+use crate::sandbox::{ALONE, Sandbox, needs_root, require};
 
 fn umount(sandbox: &Sandbox) -> Output {
     let begun = Instant::now();
@@ -45,7 +45,8 @@ fn an_unmount_tells_of_another_mount_namespace() {
     require("unshare");
     let sandbox = Sandbox::mounted();
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 300"]);
+    command.args(["--mount", "--propagation", "private", "sh", "-c", "eval \"$ALONE\"; echo; exec sleep 300"]);
+    command.env("ALONE", ALONE).env("MNT", sandbox.mountpoint());
     let mut container = command.current_dir("/").stdout(Stdio::piped()).spawn().unwrap();
     let mut line = [0];
     std::io::Read::read_exact(container.stdout.as_mut().unwrap(), &mut line).unwrap();
@@ -123,6 +124,7 @@ fn umount_waits_for_the_daemon_with_the_helper() {
     sandbox.sh(r#"
         cd /
         unshare --mount --propagation private bash -euo pipefail -c '
+            eval "$ALONE"
             mkdir "$OUT/sbin" "$OUT/work"
             mount -t tmpfs none "$OUT/work"
             mkdir "$OUT/work/upper" "$OUT/work/work"

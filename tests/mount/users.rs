@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::process::Command;
 
-use crate::sandbox::{Sandbox, needs_root, require};
+use crate::sandbox::{ALONE, Sandbox, needs_root, require};
 
 /// nobody, on Debian.
 const NOBODY: u32 = 65_534;
@@ -115,18 +115,39 @@ fn an_ordinary_user_mounts() {
         # A daemon that dies, and its mount.
         ./caskfs mount store mnt
         end() {
-            pid=$(./caskfs info store --json | sed 's/.*"daemon_pid":\([0-9]*\).*/\1/')
+            pid=$(./caskfs info "$2" --json | sed 's/.*"daemon_pid":\([0-9]*\).*/\1/')
             kill -$1 $pid
             while [ -n "$(tr -d '\0' 2>/dev/null < /proc/$pid/cmdline)" ]; do sleep 0.02; done
         }
-        end KILL
+        end KILL store
         ./caskfs mount store mnt 2>&1 | grep -q 'died without unmounting'
         [ "$(cat mnt/key)" = value ]
-        end TERM
+        end TERM store
         ! grep -q "$1/mnt" /proc/self/mounts
         [ "$(./caskfs get store key)" = value ]
+        # Two at once, also on what a dead daemon left: one of them is there, and lives.
+        ./caskfs put store2 key other
+        for round in 1 2 3 4 5 6 7 8; do
+            ./caskfs mount store mnt 2>/dev/null & one=$!
+            ./caskfs mount store2 mnt 2>/dev/null & two=$!
+            won=0
+            wait $one && won=$((won + 1))
+            wait $two && won=$((won + 1))
+            [ $won = 1 ]
+            cat mnt/key
+            [ "$(grep -c " $1/mnt " /proc/self/mounts)" = 1 ]
+            end KILL "$(findmnt -n -o SOURCE mnt)"
+        done
+        ./caskfs umount mnt
+        # What fusermount3 has no word for is refused, and what it has is in force.
+        ! ./caskfs mount --mount-flag nosymfollow store mnt 2> said
+        grep -q 'nosymfollow is for root' said
+        ./caskfs mount --mount-flag noexec store mnt
+        findmnt -n -o OPTIONS mnt | grep -qw noexec
+        ./caskfs umount mnt
     "#;
     let as_root = r#"
+        eval "$ALONE"
         mount -t tmpfs -o mode=755 none "$1/dev"
         mknod "$1/dev/fuse" c 10 229
         chmod 666 "$1/dev/fuse"
@@ -134,6 +155,7 @@ fn an_ordinary_user_mounts() {
         exec timeout 100 setpriv --reuid=65534 --regid=65534 --clear-groups -- bash -euxo pipefail -c "$2" user "$1"
     "#;
     let mut command = Command::new("unshare");
+    command.env("ALONE", ALONE);
     command.args(["-m", "bash", "-euo", "pipefail", "-c", as_root, "root"]).arg(&home).arg(as_user);
     let output = command.current_dir("/").output().unwrap();
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
