@@ -137,6 +137,8 @@ fn commands_in_a_pipe() {
         caskfs get "$STORE" big | head -c 10 > /dev/null || true
         caskfs ls "$STORE" | grep -qx copy
         "#);
+    // A reader that goes away is no fault.
+    assert_eq!(sandbox.log(), "");
 }
 
 /// Through the daemon, which has the segments open; what went bad meanwhile is found.

@@ -70,9 +70,9 @@ pub(in crate::cli) fn execute<'s>(
             Reply::Entries(vec![Entry::new(Listed { key: key.clone(), stat, target })])
         }
         Request::Compact { rate } => {
-            match rate.and_then(NonZeroU64::new) {
-                None => store.compact()?,
-                rate => store.compact_at(rate)?,
+            let rate = rate.and_then(NonZeroU64::new);
+            if !store.compact_while(rate, &mut || listens())? {
+                return Err(Failure::new(OTHER, "merging was stopped"));
             }
             Reply::Done
         }

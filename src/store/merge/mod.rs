@@ -129,10 +129,23 @@ impl Store {
     /// # Errors
     /// As [`Store::merge`].
     pub fn compact_at(&self, rate: Option<NonZeroU64>) -> Result<(), Error> {
+        self.compact_while(rate, &mut || true).map(drop)
+    }
+
+    /// The same, for as long as it is wanted, which is asked after each merge; without a rate at that of the options. Returns
+    /// whether it came to its end.
+    ///
+    /// # Errors
+    /// As [`Store::merge`].
+    pub fn compact_while(&self, rate: Option<NonZeroU64>, wanted: &mut dyn FnMut() -> bool) -> Result<bool, Error> {
         self.check_writable()?;
-        let mut throttle = Throttle::new(rate);
-        while self.merger.merge_within(&self.merger.limits().compact(), &mut throttle)? {}
-        Ok(())
+        let mut throttle = Throttle::new(rate.or(self.options.merge.rate));
+        while self.merger.merge_within(&self.merger.limits().compact(), &mut throttle)? {
+            if !wanted() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What [`Store::compact`] would do now, as far as can be told without reading.

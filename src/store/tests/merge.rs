@@ -51,6 +51,22 @@ fn space_comes_back_and_nothing_is_lost() {
 }
 
 #[test]
+fn compacting_ends_when_nobody_wants_it_any_more() {
+    let (_, store) = fresh();
+    for round in 0..200u8 {
+        (0..10u8).for_each(|key| store.put(format!("d/{key}"), vec![round ^ key; 100]).unwrap());
+    }
+    let all = store.planned_compaction().len();
+    assert!(all > 1, "{all} merges");
+    let before = store.info().unwrap().merges;
+    assert!(!store.compact_while(None, &mut || false).unwrap());
+    assert_eq!(store.info().unwrap().merges, before + 1);
+    assert!(!store.planned_compaction().is_empty());
+    assert!(store.compact_while(None, &mut || true).unwrap());
+    assert!(store.planned_compaction().is_empty());
+}
+
+#[test]
 fn a_tombstone_stays_while_something_older_may_be_left() {
     let (disk, store) = fresh();
     store.put("k", "old").unwrap();
