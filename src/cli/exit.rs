@@ -80,7 +80,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let code = match &error {
             Error::NotFound => NO_KEY,
-            Error::NoSpace | Error::OutOfMemory => NO_SPACE,
+            Error::NoSpace | Error::OutOfMemory | Error::TableFull => NO_SPACE,
             Error::ReadOnly => READ_ONLY,
             Error::DamagedKey { .. } | Error::Strict(_) => DAMAGED,
             Error::Log(error) => match error {

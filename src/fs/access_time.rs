@@ -106,6 +106,7 @@ impl Filesystem {
 
     fn record_access_times(&self, times: &[(EntryId, Time)]) -> Result<(), Error> {
         let mut transaction = self.store.begin()?;
+        transaction.made_by_others();
         for (id, atime) in times {
             match transaction.attributes(*id) {
                 Ok(old) => transaction.set_attributes(*id, Attributes { atime: *atime, ..old })?,

@@ -55,6 +55,7 @@ impl Filesystem {
         let rest = SetAttributes { size: None, mtime: None, ..change };
         if rest != SetAttributes::default() || mtime.is_some() {
             let mut transaction = self.store.begin()?;
+            transaction.made_by(caller.uid);
             let old = transaction.attributes(id)?;
             let mode = change.mode.unwrap_or(match change.uid.or(change.gid) {
                 Some(_) if old.kind == Kind::File => without_privileges(old.mode),

@@ -128,6 +128,7 @@ impl Filesystem {
             return Ok(());
         }
         let mut transaction = self.store.begin()?;
+        transaction.made_by_others();
         let attributes = transaction.attributes(stat.id)?;
         transaction.set_attributes(stat.id, Attributes { mode, ..attributes })?;
         if capability {

@@ -156,6 +156,20 @@ impl Filesystem {
         new_name: &[u8],
         mode: RenameMode,
     ) -> Result<Option<Sequence>, Error> {
+        self.rename_as(&Caller { uid: 0, gid: 0, umask: 0 }, (parent, name), (new_parent, new_name), mode)
+    }
+
+    /// [`Filesystem::rename`] for a caller: on a full disk root may take more of the reserve than others.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rename_as(
+        &self,
+        caller: &Caller,
+        (parent, name): (EntryId, &[u8]),
+        (new_parent, new_name): (EntryId, &[u8]),
+        mode: RenameMode,
+    ) -> Result<Option<Sequence>, Error> {
         check_name(name)?;
         check_name(new_name)?;
         let state = &mut *self.state.lock();
@@ -167,6 +181,7 @@ impl Filesystem {
         }
         files.dedup();
         let change = |transaction: &mut crate::store::Transaction<'_>| {
+            transaction.made_by(caller.uid);
             transaction.rename((parent, name), (new_parent, new_name), mode)
         };
         let (_, sequence) = self.transact(state, &files, change)?;

@@ -63,6 +63,7 @@ impl Filesystem {
         check(name)?;
         let mut transaction = self.store.begin()?;
         self.check_owner(&transaction, caller, id, name)?;
+        transaction.made_by(caller.uid);
         transaction.set_xattr(id, name, value, mode)?;
         Ok(transaction.commit_attributes(id)?.and_then(|sequence| self.awaited(sequence)))
     }
@@ -95,6 +96,7 @@ impl Filesystem {
         self.check_readable(name)?;
         let mut transaction = self.store.begin()?;
         self.check_owner(&transaction, caller, id, name)?;
+        transaction.made_by(caller.uid);
         match transaction.remove_xattr(id, name) {
             Err(Error::NoAttribute) if AclKind::of(name).is_some() => return Ok(None),
             result => result?,

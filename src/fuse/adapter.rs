@@ -168,7 +168,7 @@ impl fuser::Filesystem for Adapter {
 
     fn rename(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         new_parent: INodeNo,
@@ -180,7 +180,10 @@ impl fuser::Filesystem for Adapter {
         let (name, new_name) = (name.as_bytes().to_vec(), new_name.as_bytes().to_vec());
         let names = [(parent.0, name.clone()), (new_parent.0, new_name.clone())];
         let warm = move |fs: &Tree, wait| names.iter().all(|(parent, name)| fs.warm_name(*parent, name, wait));
-        let work = move |fs: &Tree| fs.rename(parent.0, &name, new_parent.0, &new_name, mode).map(nothing_but);
+        let caller = caller(request);
+        let work = move |fs: &Tree| {
+            fs.rename_as(&caller, (parent.0, &name), (new_parent.0, &new_name), mode).map(nothing_but)
+        };
         self.answer_warm("rename", parent, reply, warm, work, |reply, ()| reply.ok());
     }
 

@@ -21,6 +21,9 @@ pub const WRITE_AHEAD: u32 = 1 << 20;
 /// Transactions of more bytes write no zeros: writing twice would cost them more than it saves.
 const SMALL: u64 = 64 << 10;
 
+/// A transaction of more bytes is written in pieces of about so many.
+const PIECE: usize = 1 << 20;
+
 /// A record to be appended: the log adds the sequence number and the checksums.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft<'a> {
@@ -225,22 +228,35 @@ impl<'a> Appender<'a> {
     /// # Errors
     /// [`Error::NoSpace`] leaves the log as it was; any other failure of the medium is final.
     pub fn append(&mut self, drafts: &[Draft<'_>]) -> Result<Vec<Location>, Error> {
+        self.append_each(drafts.iter().copied())
+    }
+
+    /// [`Appender::append`] of records that are not in one slice. They are written in pieces, so that a large transaction
+    /// is not in memory once more.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_each<'d>(&mut self, drafts: impl Iterator<Item = Draft<'d>> + Clone) -> Result<Vec<Location>, Error> {
         let log = self.log;
         match self.frees {
-            true => log.with_reserve(|| self.try_append(drafts)),
+            true => log.with_reserve(|| self.try_append(drafts.clone())),
             false => self.try_append(drafts),
         }
     }
 
-    fn try_append(&mut self, drafts: &[Draft<'_>]) -> Result<Vec<Location>, Error> {
+    fn try_append<'d>(&mut self, drafts: impl Iterator<Item = Draft<'d>> + Clone) -> Result<Vec<Location>, Error> {
         // Checked with the lock held: a sync may have failed since the caller began.
         self.log.check()?;
-        let total: u64 = drafts.iter().map(|draft| record_len(draft.body_len())).sum();
-        let too_large = drafts.iter().any(|draft| draft.body_len() > MAX_BODY);
+        let (mut count, mut total, mut too_large) = (0, 0u64, false);
+        for draft in drafts.clone() {
+            count += 1;
+            total += record_len(draft.body_len());
+            too_large |= draft.body_len() > MAX_BODY;
+        }
         if too_large || total + u64::from(SEGMENT_HEADER_LEN) > u64::from(u32::MAX) {
             return Err(Error::TooLarge(total));
         }
-        if self.writer.next_sequence + drafts.len() as u64 > MAX_SEQUENCE {
+        if self.writer.next_sequence + count as u64 > MAX_SEQUENCE {
             return Err(self.log.fail("numbering records", &io::Error::other("sequence numbers are used up")));
         }
         let limit = u64::from(self.log.options.segment_size).max(u64::from(SEGMENT_HEADER_LEN) + total);
@@ -249,15 +265,17 @@ impl<'a> Appender<'a> {
         }
         let writer = &mut *self.writer;
         let Some(active) = &mut writer.active else { return Err(Error::NoSpace) };
+        let start = active.offset;
         writer.buffer.clear();
-        let mut locations = Vec::with_capacity(drafts.len());
-        for (index, draft) in drafts.iter().enumerate() {
+        let mut locations = Vec::with_capacity(count);
+        let mut written = Ok(());
+        for (index, draft) in drafts.enumerate() {
             let offset = u32::try_from(active.offset + writer.buffer.len() as u64).unwrap_or(u32::MAX);
             let mut body_crc = crc32fast::Hasher::new();
             draft.body().into_iter().for_each(|part| body_crc.update(part));
             let header = Header {
                 kind: draft.kind,
-                last: index + 1 == drafts.len(),
+                last: index + 1 == count,
                 body_len: draft.body_len() as u32,
                 front_len: draft.front.len() as u32,
                 body_crc: body_crc.finalize(),
@@ -269,14 +287,23 @@ impl<'a> Appender<'a> {
             draft.body().into_iter().for_each(|part| writer.buffer.extend_from_slice(part));
             writer.buffer.resize(writer.buffer.len().next_multiple_of(ALIGNMENT), 0);
             locations.push(Location { segment: active.segment.id, offset });
+            if writer.buffer.len() >= PIECE && index + 1 < count {
+                written = active.write(&mut writer.buffer, 0);
+                writer.buffer.clear();
+                if written.is_err() {
+                    break;
+                }
+            }
         }
         let ahead = if total <= SMALL { self.log.options.write_ahead.into() } else { 0 };
-        let ahead = limit.saturating_sub(active.offset + total).min(ahead);
-        if let Err(error) = active.write(&mut writer.buffer, ahead) {
-            return Err(self.log.append_failed(error, &active.segment, active.offset));
+        let ahead = limit.saturating_sub(start + total).min(ahead);
+        if let Err(error) = written.and_then(|()| active.write(&mut writer.buffer, ahead)) {
+            // Pieces of it that were written are cut off too.
+            (active.offset, active.written) = (start, start);
+            return Err(self.log.append_failed(error, &active.segment, start));
         }
         self.log.counters.appended(total);
-        writer.next_sequence += drafts.len() as u64;
+        writer.next_sequence += count as u64;
         if writer.buffer.capacity() > 4 << 20 {
             writer.buffer = Vec::new();
         }

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::extents::Extent;
 use super::keydir::Keydir;
 use super::record::{self, NodeRecord, NodeState, Share};
+use super::sealed::SealedChanges;
 use crate::log::{Appender, Draft};
 
 /// One record to be appended, and what it does to the keydir.
@@ -68,25 +69,28 @@ impl Record<'_> {
 
     /// About how many bytes of log it takes.
     pub(super) fn size(&self) -> u64 {
-        256 + self.bulk().len() as u64
+        let state = if let Record::Node { state, .. } = self { state.burden().bytes as u64 } else { 0 };
+        256 + state + self.bulk().len() as u64
     }
 }
 
-/// Appends records, each of the stage given for it, as one transaction, and applies them. Returns the sequence number of
-/// the last.
+/// Appends what is sealed and then records, each of the stage given for it, as one transaction, and applies them. Returns
+/// the sequence number of the last.
 ///
 /// # Errors
 /// Those of the log; then nothing has changed.
 pub(super) fn append(
     appender: &mut Appender<'_>,
     keydir: &RwLock<Keydir>,
+    sealed: &SealedChanges<'_>,
     records: Vec<Record<'_>>,
     stages: &[u64],
 ) -> Result<u64, Error> {
-    let first = appender.next_sequence();
-    if records.is_empty() {
-        return Ok(first - 1);
+    let start = appender.next_sequence();
+    if records.is_empty() && sealed.len() == 0 {
+        return Ok(start - 1);
     }
+    let first = start + sealed.len() as u64;
     // All fronts, one behind the other, and the length of each.
     let (mut fronts, mut lengths) = (Vec::new(), Vec::with_capacity(records.len()));
     for (sequence, (record, stage)) in (first..).zip(records.iter().zip(stages)) {
@@ -101,8 +105,23 @@ pub(super) fn append(
         rest = behind;
         drafts.push(Draft { kind: record.kind(), entry: record.entry(), front, bulk: record.bulk() });
     }
-    let locations = appender.append(&drafts)?;
+    // Most transactions have nothing sealed, and need not go around.
+    let locations = match sealed.len() {
+        0 => appender.append(&drafts)?,
+        _ => appender.append_each(sealed.drafts().chain(drafts.iter().copied()))?,
+    };
+    let mut locations = locations.into_iter();
     let mut keydir = keydir.write();
+    let mut scratch = Vec::new();
+    for ((draft, sequence), location) in sealed.drafts().zip(start..).zip(locations.by_ref()) {
+        match draft.kind {
+            record::TOMBSTONE => keydir.apply_tombstone(draft.entry),
+            _ => {
+                let body = (draft.front, draft.bulk.len() as u32);
+                keydir.apply_front((draft.entry, sequence, location), body, &mut scratch);
+            }
+        }
+    }
     let places = (first..).zip(locations).zip(lengths);
     for ((record, ((sequence, location), front_len)), stage) in records.into_iter().zip(places).zip(stages) {
         let body_len = (front_len + record.bulk().len()) as u32;

@@ -55,6 +55,11 @@ impl Directory {
         only.into_iter().chain(all.into_iter().flatten()).map(|(&cookie, &id)| (cookie, id))
     }
 
+    /// Whether so many names have this first place that a transaction might find no free one for another.
+    pub(super) fn is_crowded(&self, first: u64) -> bool {
+        self.candidates(first).count() > SAME_HASH as usize / 2
+    }
+
     /// Puts an entry into the first of the places of its name. False, and nothing done, if somebody may have that name.
     pub(super) fn insert_alone(&mut self, first: u64, id: EntryId, is_directory: bool) -> bool {
         if self.displaced > 0 && self.candidates(first).next().is_some() {
@@ -66,8 +71,8 @@ impl Directory {
         true
     }
 
-    /// Puts an entry into the first free of the places of its name, and says which. (There always is one: nobody finds
-    /// 256 names with one hash of 55 bits.)
+    /// Puts an entry into the first free of the places of its name, and says which. There is one: see
+    /// [`Directory::is_crowded`], and nobody finds 256 names with one hash of 55 bits anyway.
     pub(super) fn insert(&mut self, first: u64, id: EntryId, is_directory: bool) -> u64 {
         let free = (first..first | SAME_HASH).find(|cookie| !self.children.contains_key(cookie));
         let cookie = free.unwrap_or(first | SAME_HASH);

@@ -85,12 +85,20 @@ pub enum Error {
     /// The medium is full, up to the reserve that deletes and merges need.
     #[error("no space left on the medium")]
     NoSpace,
-    /// The keys take as much memory as they may.
-    #[error("no memory for another key: raise the memory limit, or remove keys")]
+    /// The keys, with all that is known of their values, take as much memory as they may.
+    #[error("no memory for what makes the keys take more of it: raise the memory limit, or remove keys")]
     OutOfMemory,
     /// More was changed while keys were listed than is kept for a listing.
     #[error("too much was changed while the keys were listed: list them again, or fewer at once")]
     TooManyChanges,
+    /// There are as many keys as the tables in memory have places for.
+    #[error(
+        "no place for another key: the tables in memory are full, at about 134 million keys of a size; remove keys"
+    )]
+    TableFull,
+    /// A batch takes more memory than it may.
+    #[error("the batch takes more memory than Options::batch_limit allows: divide it")]
+    BatchTooLarge,
     /// The store is open for reading only.
     #[error("the store is open for reading only")]
     ReadOnly,
@@ -134,8 +142,9 @@ impl Error {
             Error::AttributeTooLong(_) => libc::E2BIG,
             Error::BeyondEnd => libc::ENXIO,
             Error::TooLarge => libc::EFBIG,
-            Error::NoSpace | Error::OutOfMemory | Error::TooManyAttributes => libc::ENOSPC,
+            Error::NoSpace | Error::OutOfMemory | Error::TableFull | Error::TooManyAttributes => libc::ENOSPC,
             Error::TooManyChanges => libc::EAGAIN,
+            Error::BatchTooLarge => libc::ENOMEM,
             Error::ReadOnly => libc::EROFS,
             Error::Closing => libc::ESHUTDOWN,
             Error::DamagedKey { source: error, .. } | Error::Log(error) => error.passing().unwrap_or(libc::EIO),

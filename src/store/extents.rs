@@ -164,6 +164,46 @@ impl Extents {
         }
     }
 
+    /// How many there are.
+    pub(super) fn pieces(&self) -> usize {
+        match self {
+            Extents::None => 0,
+            Extents::One(..) => 1,
+            Extents::Many(map) => map.len(),
+        }
+    }
+
+    /// By how many pieces more the value would be in, if these stretches, which do not overlap, were written or made holes;
+    /// `replace`: with nothing else left of it. At most one too many for a hole.
+    pub(super) fn more_pieces(&self, replace: bool, stretches: &[Range<u64>]) -> i64 {
+        if replace {
+            return stretches.len() as i64 - self.pieces() as i64;
+        }
+        let more = |stretch: &Range<u64>| {
+            let (mut covered, mut cut) = (0, 0);
+            // Clipped: what is shorter in the stretch is cut there.
+            for (place, _) in self.pieces_over(stretch) {
+                let (front, back) = (place.start < stretch.start, place.end > stretch.end);
+                covered += i64::from(!front && !back);
+                // The middle of a piece: it becomes two.
+                cut += i64::from(front && back);
+            }
+            1 + cut - covered
+        };
+        stretches.iter().map(more).sum()
+    }
+
+    /// The pieces that reach into a stretch, unclipped.
+    fn pieces_over(&self, stretch: &Range<u64>) -> Vec<(Range<u64>, Extent)> {
+        match self {
+            Extents::None => Vec::new(),
+            Extents::One(len, extent) => {
+                (stretch.start < *len && !stretch.is_empty()).then_some((0..*len, *extent)).into_iter().collect()
+            }
+            Extents::Many(map) => map.overlapping(stretch.clone()).map(|(place, extent)| (place, *extent)).collect(),
+        }
+    }
+
     /// Bytes that are not holes.
     pub(super) fn total(&self) -> u64 {
         match self {

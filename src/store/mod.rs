@@ -8,6 +8,7 @@
 mod append;
 mod attributes;
 mod backup;
+mod batch;
 mod directory;
 mod error;
 mod expiry;
@@ -19,7 +20,7 @@ mod group_commit;
 pub(crate) mod heap;
 mod import;
 mod keydir;
-mod memory_limit;
+mod memory;
 mod merge;
 mod namespace;
 mod options;
@@ -31,6 +32,7 @@ mod remove_tree;
 mod repair;
 mod reserve;
 mod scan;
+mod sealed;
 mod share;
 mod snapshots;
 mod statistics;
@@ -54,15 +56,16 @@ use parking_lot::{Mutex, RwLock};
 pub use crate::log::Wait;
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 pub use backup::{Check, Copied, Source, copy_backup, is_backup_name, restore};
+pub use batch::Batch;
 pub use error::{Error, Refusal};
 pub use expiry::{Expired, News, XATTR as EXPIRES};
 pub use extents::Extent;
 pub use group_commit::Callback;
 pub use import::{Import, Pieces};
+pub use memory::{Charge, KeydirMemory, MemoryUse};
 pub use merge::{DeadSpace, MergePolicy, MergeStatistics, MergeWindow, PlannedMerge};
 pub use namespace::{RESERVED, RenameMode, Unlink, check_name};
 pub use options::{Clock, Options};
-pub use paths::Batch;
 pub use range_map::{Piece, RangeMap};
 pub use record::{MAX_EXTENT, MAX_NAME};
 pub use recovery::RecoveryReport;
@@ -86,8 +89,8 @@ use crate::log::{Log, LogOptions, StoreId, WRITE_AHEAD};
 use crate::medium::{Disk, Lock, Medium, Space};
 use group_commit::GroupCommit;
 use keydir::Keydir;
-use memory_limit::MemoryLimit;
-use reserve::Reserve;
+use memory::Account;
+use reserve::{Claim, Reserve};
 
 /// The file with the kernel lock.
 const LOCK: &str = "lock";
@@ -106,7 +109,7 @@ pub struct Store {
     /// Held while a backup begins.
     backups: Mutex<()>,
     reserve: Reserve,
-    memory_limit: MemoryLimit,
+    memory: Arc<Account>,
     counters: statistics::Counters,
     options: Options,
     /// The user and the group that opened it.
@@ -213,6 +216,9 @@ impl Store {
         };
         let opened = Log::open(Arc::clone(&medium), log_options, &mut |visit| loader.push(&visit));
         let (mut keydir, findings) = loader.finish();
+        if keydir.overflowed() {
+            return Err(Error::TableFull);
+        }
         let (log, report) = match opened {
             Err(crate::log::Error::DamageMet(report)) => (None, *report),
             other => other.map(|(log, report)| (Some(log), report))?,
@@ -245,7 +251,7 @@ impl Store {
         let merging = merge::Background::new(Arc::clone(&merger), background)
             .map_err(|source| io_error("starting the merge thread", source))?;
         let counters = statistics::Counters::default();
-        let memory_limit = MemoryLimit::new(options.memory_limit);
+        let memory = Arc::new(Account::new(options.memory_limit, options.batch_limit));
         let store = Store {
             _merging: merging,
             merger,
@@ -256,7 +262,7 @@ impl Store {
             watch,
             backups: Mutex::new(()),
             reserve,
-            memory_limit,
+            memory,
             counters,
             options,
             owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
@@ -341,7 +347,7 @@ impl Store {
         let (segments, log_bytes) = self.log.size();
         let (keys, live_bytes, keydir_bytes) = {
             let keydir = self.keydir.read();
-            (keydir.len() as u64, keydir.usage.total(), keydir.memory() as u64)
+            (keydir.len() as u64, keydir.usage.total(), keydir.memory().total())
         };
         let (snapshots, snapshot_bytes) = self.log.snapshot_usage()?;
         Ok(Info {
@@ -370,20 +376,6 @@ impl Store {
     /// Room on the medium, without the reserve.
     pub(crate) fn space(&self) -> Result<Space, Error> {
         self.log.medium().space().map_err(|source| io_error("asking the medium for its free space", source))
-    }
-
-    /// Bytes that are kept free for deletes and merges.
-    pub(crate) fn reserved(&self) -> u64 {
-        self.reserve.bytes()
-    }
-
-    /// Whether so many bytes of value may still be written, without setting them aside: a later commit can still fail
-    /// if others fill the disk.
-    ///
-    /// # Errors
-    /// [`Error::NoSpace`] if only the reserve is left.
-    pub fn check_space(&self, bytes: u64) -> Result<(), Error> {
-        self.reserve.take(&**self.log.medium(), bytes)
     }
 
     /// Begins a transaction. There is one at a time: the calling thread waits for the one before, and must not begin
@@ -420,7 +412,8 @@ impl Store {
     /// [`Error::NoSpace`] and others of the log.
     pub fn stage(&self, entry: EntryId, stage: u64, offset: u64, bytes: &[u8]) -> Result<StagedRun, Error> {
         let transaction = self.begin()?;
-        self.reserve.take(&**self.log.medium(), bytes.len() as u64 + 256)?;
+        self.reserve.take(&**self.log.medium(), Claim::Growth, bytes.len() as u64 + 256)?;
+        self.grow_staged(entry, stage, bytes.len())?;
         let run = transaction.stage(entry, stage, offset, bytes)?;
         self.counters.put(bytes.len() as u64);
         Ok(run)
@@ -509,10 +502,13 @@ impl Store {
     /// As [`Transaction::create`].
     pub fn create_provisional(&self, parent: EntryId, name: &[u8], attributes: Attributes) -> Result<Stat, Error> {
         let mut transaction = self.begin()?;
-        self.reserve.take(&**self.log.medium(), 512)?;
+        self.reserve.take(&**self.log.medium(), Claim::Growth, 512)?;
         let id = transaction.create(parent, name, attributes, b"")?;
         let state = transaction.view(id, Clone::clone)?;
         let mut keydir = self.keydir.write();
+        if !keydir.has_room(2, true) {
+            return Err(Error::TableFull);
+        }
         keydir.insert_provisional(id, state, transaction.now());
         keydir.pin(id);
         keydir.stat(id).ok_or(Error::Stale)

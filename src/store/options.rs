@@ -26,8 +26,12 @@ pub struct Options {
     /// Run the thread that syncs for those who cannot wait, and the one that merges. Without them (in tests) whoever
     /// asks does.
     pub background: bool,
-    /// Bytes of memory that the keys may take: at the limit no new ones are made.
+    /// Bytes of memory that the keydir may take: the keys with all that is known of them. At the limit whatever would make
+    /// it grow gets [`Error::OutOfMemory`](super::Error::OutOfMemory).
     pub memory_limit: Option<u64>,
+    /// Bytes of memory that a batch may take while it is written, its own among them; beyond it is
+    /// [`Error::BatchTooLarge`](super::Error::BatchTooLarge).
+    pub batch_limit: u64,
     /// When the store merges by itself.
     pub merge: MergePolicy,
     /// What time it is.
@@ -46,6 +50,7 @@ impl Default for Options {
             segment_size: 64 << 20,
             background: true,
             memory_limit: None,
+            batch_limit: 4 << 30,
             merge: MergePolicy::default(),
             clock: Clock::default(),
             id: None,

@@ -4,7 +4,6 @@
 //! closes or syncs it. Symbolic links are not followed.
 
 use std::io::Read;
-use std::ops::Range;
 
 use super::Store;
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
@@ -14,69 +13,6 @@ use super::namespace::{RenameMode, Unlink, check_name};
 use super::record::MAX_EXTENT;
 use super::transaction::Transaction;
 use super::value::Update;
-
-/// Changes that are made together: all or none survive a crash.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    /// Keys and values, one after the other: two allocations for each would be half the work of a large batch.
-    bytes: Vec<u8>,
-    changes: Vec<BatchChange>,
-}
-
-/// Where in `bytes` the keys and values of a change are.
-#[derive(Clone, Debug)]
-enum BatchChange {
-    Put(Range<usize>, Range<usize>, Option<Time>),
-    Remove(Range<usize>),
-    Rename(Range<usize>, Range<usize>),
-}
-
-impl Batch {
-    /// An empty batch.
-    pub fn new() -> Batch {
-        Batch::default()
-    }
-
-    /// Sets a key.
-    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Batch {
-        self.put_until(key.as_ref(), value.as_ref(), None)
-    }
-
-    /// Sets a key that is gone by itself at a time, rounded up to a whole second.
-    pub fn put_expiring(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, at: impl Into<Time>) -> &mut Batch {
-        self.put_until(key.as_ref(), value.as_ref(), Some(at.into()))
-    }
-
-    /// Removes a key; that it is missing is no error.
-    pub fn remove(&mut self, key: impl AsRef<[u8]>) -> &mut Batch {
-        let key = self.copy(key.as_ref());
-        self.changes.push(BatchChange::Remove(key));
-        self
-    }
-
-    /// Renames a key, replacing the target.
-    pub fn rename(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> &mut Batch {
-        let (from, to) = (self.copy(from.as_ref()), self.copy(to.as_ref()));
-        self.changes.push(BatchChange::Rename(from, to));
-        self
-    }
-
-    fn put_until(&mut self, key: &[u8], value: &[u8], expires: Option<Time>) -> &mut Batch {
-        let (key, value) = (self.copy(key), self.copy(value));
-        self.changes.push(BatchChange::Put(key, value, expires));
-        self
-    }
-
-    fn copy(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
-    }
-
-    fn bytes(&self, range: &Range<usize>) -> &[u8] {
-        self.bytes.get(range.clone()).unwrap_or_default()
-    }
-}
 
 /// A key's components, checked.
 fn components(key: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Error> {
@@ -223,26 +159,6 @@ impl Store {
         self.acknowledge(sequence)
     }
 
-    /// Makes all changes of a batch, or none of them.
-    ///
-    /// # Errors
-    /// That of the first change that cannot be made.
-    pub fn write(&self, batch: Batch) -> Result<(), Error> {
-        let mut transaction = self.begin()?;
-        transaction.reserve(batch.changes.len());
-        for change in &batch.changes {
-            match change {
-                BatchChange::Put(key, value, expires) => {
-                    transaction.put_until(batch.bytes(key), Update::whole(batch.bytes(value)), *expires)?;
-                }
-                BatchChange::Remove(key) => transaction.remove(batch.bytes(key)).map(drop)?,
-                BatchChange::Rename(from, to) => transaction.rename_path(batch.bytes(from), batch.bytes(to))?,
-            }
-        }
-        let sequence = transaction.commit()?;
-        self.acknowledge(sequence)
-    }
-
     /// What stat shows of a key that a record speaks of.
     pub(super) fn resolve(&self, key: &[u8]) -> Result<Option<Stat>, Error> {
         self.remove_due();
@@ -321,7 +237,7 @@ impl<'a> Transaction<'a> {
         self.put_until(key, update, expires)
     }
 
-    fn remove(&mut self, key: &[u8]) -> Result<bool, Error> {
+    pub(super) fn remove(&mut self, key: &[u8]) -> Result<bool, Error> {
         let Some((parent, name)) = self.walk(key)? else { return Ok(false) };
         let Some(id) = self.lookup(parent, name) else { return Ok(false) };
         let what = if self.is_directory(id)? { Unlink::Directory } else { Unlink::File };
@@ -329,7 +245,7 @@ impl<'a> Transaction<'a> {
         Ok(true)
     }
 
-    fn rename_path(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+    pub(super) fn rename_path(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
         let from = self.walk(from)?.ok_or(Error::NotFound)?;
         self.find(from.0, from.1)?;
         let to = self.make_parents(to)?;

@@ -61,6 +61,26 @@ impl NodeState {
     }
 }
 
+/// What of an entry makes its records long, the value left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Burden {
+    pub(super) names: usize,
+    /// Bytes of names, extended attributes and the target.
+    pub(super) bytes: usize,
+    /// Bytes of extended attributes and the target alone.
+    pub(super) lasting: usize,
+}
+
+impl NodeState {
+    /// What of it makes its records long.
+    pub(super) fn burden(&self) -> Burden {
+        let names: usize = self.links.iter().map(|link| link.name.len()).sum();
+        let xattrs: usize = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let lasting = xattrs + self.target.len();
+        Burden { names: self.links.len(), bytes: names + lasting, lasting }
+    }
+}
+
 /// A node record's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NodeRecord {

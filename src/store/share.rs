@@ -7,6 +7,7 @@ use super::attributes::EntryId;
 use super::error::Error;
 use super::extents::Extent;
 use super::keydir::Keydir;
+use super::reserve::Claim;
 use super::transaction::{StagedRun, Transaction};
 
 /// Whose bytes are lent.
@@ -82,7 +83,7 @@ impl Transaction<'_> {
         let share = |&(offset, len, extent): &(u64, u64, Extent)| Record::Share { entry, offset, len, extent };
         let records: Vec<Record<'_>> = staged.extents.iter().map(share).collect();
         let bytes = records.iter().map(Record::size).sum();
-        self.store.reserve.take(&**self.store.log.medium(), bytes)?;
+        self.store.reserve.take(&**self.store.log.medium(), Claim::Growth, bytes)?;
         staged.stage = if stage == 0 { first } else { stage };
         self.append(records, staged.stage)?;
         Ok(staged)

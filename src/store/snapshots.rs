@@ -111,7 +111,7 @@ impl Store {
 
     /// Bytes of memory that the keydir takes.
     pub(crate) fn keydir_bytes(&self) -> u64 {
-        self.keydir.read().memory() as u64
+        self.keydir.read().memory().total()
     }
 
     /// When this store was taken as a snapshot, if it is one, or a copy of one: it takes no writes.

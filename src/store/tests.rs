@@ -2,6 +2,7 @@
 
 mod backup;
 mod bad_blocks;
+mod batch;
 mod damage;
 mod decoders;
 mod expiry;
@@ -17,6 +18,7 @@ mod paths;
 mod range_map;
 mod remove_tree;
 mod repair;
+mod reserve;
 mod scan;
 mod share;
 mod snapshots;

@@ -14,9 +14,12 @@ use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
 use super::directory::Directory;
 use super::error::Error;
 use super::extents::Extent;
-use super::keydir::Staged;
+use super::keydir::{PIECE, Staged};
+use super::memory::{Charge, ENTRY, MemoryUse};
 use super::namespace::check_reserved;
-use super::record::{Link, MAX_EXTENT, NodeState};
+use super::record::{Burden, Link, MAX_EXTENT, NodeState};
+use super::reserve::{Claim, Room};
+use super::sealed::{Sealed, SealedChanges, is_plain};
 use super::{Store, Update};
 use crate::log::{Appender, MAX_ENTRY};
 
@@ -31,6 +34,18 @@ pub(super) struct Change<'b> {
     /// It loses its last name.
     pub(super) removed: bool,
     update: Option<Update<'b>>,
+    /// What its record had to hold before.
+    before: Burden,
+}
+
+impl Change<'_> {
+    /// Whether one record says all of it, and holds it as it was given.
+    fn can_be_sealed(&self) -> bool {
+        let is_borrowed = |update: &Update<'_>| !update.bytes.iter().any(|(_, bytes)| matches!(bytes, Cow::Owned(_)));
+        let is_whole = |update: &Update<'_>| update.is_inline() && is_borrowed(update);
+        let is_done = self.removed || (is_plain(&self.state) && !self.state.links.is_empty());
+        is_done && !self.provisional && self.update.as_ref().is_none_or(is_whole)
+    }
 }
 
 /// Changes to several entries, all or none. What it is to write may be borrowed, for as long as it is there.
@@ -45,7 +60,23 @@ pub struct Transaction<'a> {
     /// How many children each directory gained or lost.
     population: HashMap<EntryId, i64>,
     next_id: EntryId,
+    /// It is not the owner of the store who makes it.
+    others: bool,
+    /// Changes that are done.
+    sealed: SealedChanges<'a>,
+    /// What is done to the room on the medium by them,
+    room: Room,
+    /// and bytes of values that they bring.
+    put: u64,
+    /// So many changes are worked on before they are sealed.
+    seal_at: usize,
+    held: Option<Charge>,
 }
+
+/// So many changes are worked on at once, as long as they can be sealed.
+const AT_ONCE: usize = if cfg!(test) { 16 } else { 1024 };
+/// About what one of them takes in memory.
+const CHANGE: u64 = 600;
 
 /// A name in a directory, as a key of `names`: the hash is that of the pair, and so must be made of the same parts.
 #[derive(Hash)]
@@ -70,14 +101,24 @@ impl<'a> Transaction<'a> {
             names: HashMap::new(),
             population: HashMap::new(),
             next_id,
+            others: false,
+            sealed: SealedChanges::default(),
+            room: Room::default(),
+            put: 0,
+            seal_at: AT_ONCE,
+            held: None,
         }
     }
 
-    /// Makes room for so many changes: tables that grow are built anew each time.
-    pub(super) fn reserve(&mut self, changes: usize) {
-        self.changes.reserve(changes);
-        self.order.reserve(changes);
-        self.names.reserve(changes);
+    /// Says which user it is made for: on a full disk there is less of the reserve for others than root and the store's
+    /// owner.
+    pub fn made_by(&mut self, uid: u32) {
+        self.others = uid != 0 && uid != self.store.owner.0;
+    }
+
+    /// Says that any user may have it made.
+    pub fn made_by_others(&mut self) {
+        self.others = true;
     }
 
     /// The present, the same for everything that this transaction does.
@@ -87,8 +128,12 @@ impl<'a> Transaction<'a> {
 
     /// Looks at an entry as this transaction sees it.
     pub(super) fn view<R>(&self, id: EntryId, look: impl FnOnce(&NodeState) -> R) -> Result<R, Error> {
-        match self.changes.get(&id) {
-            Some(change) => Ok(look(&change.state)),
+        if let Some(change) = self.changes.get(&id) {
+            return Ok(look(&change.state));
+        }
+        match self.sealed.get(id, self.appender.next_sequence()) {
+            Some(Sealed::Changed(state)) => Ok(look(&state)),
+            Some(Sealed::Removed) => Err(Error::Stale),
             None => self.store.keydir.read().get(id).map(|node| look(&node.state)).ok_or(Error::Stale),
         }
     }
@@ -103,10 +148,10 @@ impl<'a> Transaction<'a> {
 
     /// The entry of this name in a directory.
     pub fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
-        match self.names.get(&NameOf(parent, name)) {
-            Some(entry) => *entry,
-            None => self.store.keydir.read().lookup(parent, name),
+        if let Some(entry) = self.names.get(&NameOf(parent, name)) {
+            return *entry;
         }
+        self.sealed.lookup(parent, name).unwrap_or_else(|| self.store.keydir.read().lookup(parent, name))
     }
 
     /// Number of children of a directory.
@@ -119,17 +164,22 @@ impl<'a> Transaction<'a> {
     /// The entry, to be changed: its record will be written.
     pub(super) fn edit(&mut self, id: EntryId) -> Result<&mut Change<'a>, Error> {
         if !self.changes.contains_key(&id) {
-            let (state, provisional) = {
-                let keydir = self.store.keydir.read();
-                let node = keydir.get(id).ok_or(Error::Stale)?;
-                (node.state.clone(), node.provisional)
+            let (state, provisional) = match self.sealed.get(id, self.appender.next_sequence()) {
+                Some(Sealed::Changed(state)) => (state, false),
+                Some(Sealed::Removed) => return Err(Error::Stale),
+                None => {
+                    let keydir = self.store.keydir.read();
+                    let node = keydir.get(id).ok_or(Error::Stale)?;
+                    (node.state.clone(), node.provisional)
+                }
             };
             // The directory of a provisional entry changed when that was made; its record is due now.
             let parents: Vec<EntryId> = match provisional {
                 true => state.links.iter().map(|link| link.parent).collect(),
                 false => Vec::new(),
             };
-            self.insert(id, Change { state, fresh: false, provisional, removed: false, update: None });
+            let before = if provisional { Burden::default() } else { state.burden() };
+            self.insert(id, Change { state, fresh: false, provisional, removed: false, update: None, before });
             for parent in parents {
                 self.edit(parent)?;
             }
@@ -155,15 +205,19 @@ impl<'a> Transaction<'a> {
         if id > MAX_ENTRY {
             return Err(Error::NoSpace);
         }
-        self.store.memory_limit.take(&self.store.keydir)?;
+        self.store.memory.grow(&self.store.keydir, ENTRY)?;
         let state = new_state(attributes, target);
-        self.insert(id, Change { state, fresh: true, provisional: false, removed: false, update: None });
+        let before = Burden::default();
+        self.insert(id, Change { state, fresh: true, provisional: false, removed: false, update: None, before });
         Ok(())
     }
 
     /// Gives an entry a name, and touches its new directory.
     pub(super) fn attach(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Error> {
         check_reserved(parent, name)?;
+        if self.store.keydir.read().is_crowded(parent, name) {
+            return Err(Error::TableFull);
+        }
         let now = self.now;
         self.touch(parent)?;
         let state = &mut self.edit(id)?.state;
@@ -279,10 +333,12 @@ impl<'a> Transaction<'a> {
         let mut forgotten = Vec::new();
         let mut orphans = Vec::new();
         let next_due = self.store.next_due.load(Ordering::Acquire);
-        let first = self.appender.next_sequence();
-        let (mut grows, mut frees, mut put) = (false, false, 0);
+        let first = self.appender.next_sequence() + self.sealed.len() as u64;
+        let (mut room, mut put) = (std::mem::take(&mut self.room), self.put);
+        let touched = self.order.len() + self.sealed.len();
         for id in std::mem::take(&mut self.order) {
-            let Some(Change { mut state, fresh, provisional, removed, update }) = self.changes.remove(&id) else {
+            let Some(Change { mut state, fresh, provisional, removed, update, before }) = self.changes.remove(&id)
+            else {
                 continue;
             };
             if removed {
@@ -290,7 +346,7 @@ impl<'a> Transaction<'a> {
                     (true, _) => {}
                     (false, true) => forgotten.push(id),
                     (false, false) => {
-                        frees = true;
+                        room.names_freed = true;
                         records.push(Record::Tombstone { entry: id });
                     }
                 }
@@ -302,7 +358,10 @@ impl<'a> Transaction<'a> {
                 orphans.push((id, state));
                 continue;
             }
-            grows |= fresh || update.is_some();
+            room.note(before, state.burden(), fresh || provisional);
+            if let Some(update) = &update {
+                room.note_update(update, || self.store.keydir.read().freed(id, update));
+            }
             let mut stage = 0;
             let mut inline = None;
             if let Some(update) = update {
@@ -324,20 +383,22 @@ impl<'a> Transaction<'a> {
             }
             records.push(Record::Node { entry: id, state, stage, inline });
         }
-        if grows {
-            let bytes = records.iter().map(Record::size).sum();
-            self.store.reserve.take(&**self.store.log.medium(), bytes)?;
-        } else if frees {
+        let bytes = self.sealed.size() + records.iter().map(Record::size).sum::<u64>();
+        let claim = room.claim(bytes, self.others);
+        self.check_memory(&room, touched, &records)?;
+        self.store.reserve.take(&**self.store.log.medium(), claim, bytes)?;
+        if claim == Claim::Release {
             self.appender.frees_space();
         }
-        let stage = first;
-        let sequence = self.append_staged(records, stage)?;
+        let sequence = self.append_staged(records, first)?;
         self.store.counters.put(put);
-        if !orphans.is_empty() {
+        let removed = self.sealed.removed();
+        if !orphans.is_empty() || self.sealed.has_removed() {
             let mut keydir = self.store.keydir.write();
             forgotten.into_iter().for_each(|id| keydir.apply_tombstone(id));
             // For whoever still has it open: when it lost its name.
             orphans.into_iter().for_each(|(id, state)| keydir.change_unrecorded(id, state));
+            removed.for_each(|id| keydir.note_orphan(id, self.now));
         }
         self.store.tell_if_sooner(next_due);
         Ok(sequence)
@@ -351,6 +412,10 @@ impl<'a> Transaction<'a> {
     pub fn commit_attributes(mut self, id: EntryId) -> Result<Option<u64>, Error> {
         match self.changes.remove(&id) {
             Some(change) if change.provisional || (id != ROOT && change.state.links.is_empty()) => {
+                let mut room = Room::default();
+                let before = self.store.keydir.read().get(id).map(|node| node.state.burden()).unwrap_or_default();
+                room.note(before, change.state.burden(), false);
+                self.check_memory(&room, 1, &[])?;
                 let next_due = self.store.next_due.load(Ordering::Acquire);
                 self.store.keydir.write().change_unrecorded(id, change.state);
                 self.store.tell_if_sooner(next_due);
@@ -361,6 +426,100 @@ impl<'a> Transaction<'a> {
                 self.commit().map(Some)
             }
         }
+    }
+
+    /// So many bytes of memory are held for what is to be done.
+    ///
+    /// # Errors
+    /// [`Error::BatchTooLarge`]
+    pub(super) fn hold(&mut self, bytes: u64) -> Result<(), Error> {
+        self.held.get_or_insert_with(|| self.store.charge(MemoryUse::Transactions)).add(bytes)
+    }
+
+    /// Seals the changes that are done, once there are many.
+    ///
+    /// # Errors
+    /// [`Error::BatchTooLarge`]
+    pub(super) fn seal_some(&mut self) -> Result<(), Error> {
+        if self.order.len() < self.seal_at {
+            return Ok(());
+        }
+        let before = self.sealed.memory();
+        let first = self.appender.next_sequence();
+        for ((parent, name), entry) in self.names.drain() {
+            self.sealed.name(parent, &name, entry);
+        }
+        for id in std::mem::take(&mut self.order) {
+            match self.changes.remove(&id) {
+                Some(change) if change.can_be_sealed() => self.seal(id, change, first),
+                change => self.changes.extend(change.map(|change| {
+                    self.order.push(id);
+                    (id, change)
+                })),
+            }
+        }
+        // Those that cannot be sealed, directories mostly, are not looked at each time.
+        self.seal_at = AT_ONCE.max(2 * self.order.len());
+        let changes = (self.seal_at as u64 / 2).saturating_sub(AT_ONCE as u64) * CHANGE;
+        self.hold((self.sealed.memory() - before) + changes)?;
+        if self.sealed.is_full() { Err(Error::BatchTooLarge) } else { Ok(()) }
+    }
+
+    fn seal(&mut self, id: EntryId, change: Change<'a>, first: u64) {
+        let Change { mut state, fresh, removed, update, before, .. } = change;
+        if removed {
+            if !fresh {
+                self.room.names_freed = true;
+                self.sealed.remove(id);
+            }
+            return;
+        }
+        self.room.note(before, state.burden(), fresh);
+        let sequence = first + self.sealed.len() as u64;
+        let mut value: &'a [u8] = &[];
+        if let Some(update) = update {
+            self.room.note_update(&update, || self.store.keydir.read().freed(id, &update));
+            state.value_start = sequence;
+            if let Some((_, Cow::Borrowed(bytes))) = update.bytes.first() {
+                value = bytes;
+            }
+        }
+        self.put += value.len() as u64;
+        self.sealed.change(id, &state, sequence, value);
+    }
+
+    /// Whether there are places in memory for so many entries that are made or changed, and memory for all that these
+    /// records bring. What is appended must not fail to be applied.
+    fn check_memory(&self, room: &Room, touched: usize, records: &[Record<'_>]) -> Result<(), Error> {
+        if !self.store.keydir.read().has_room(touched, room.grows) {
+            return Err(Error::TableFull);
+        }
+        let is_piece = |record: &&Record<'_>| matches!(record, Record::Data { .. } | Record::Hole { .. });
+        let pieces = (records.iter().filter(is_piece).count() * PIECE) as u64;
+        let grow = |bytes| self.store.memory.grow(&self.store.keydir, bytes);
+        match grow(room.memory + pieces) {
+            Err(Error::OutOfMemory) if pieces > 0 => grow(room.memory + self.more_pieces(records) * PIECE as u64),
+            result => result,
+        }
+    }
+
+    /// By how many pieces more values will be in, about: some take the place of others.
+    fn more_pieces(&self, records: &[Record<'_>]) -> u64 {
+        let first = self.appender.next_sequence();
+        let keydir = self.store.keydir.read();
+        let (mut more, mut stretches) = (0, Vec::new());
+        for record in records {
+            match record {
+                Record::Data { offset, bytes, .. } => stretches.push(*offset..offset + bytes.len() as u64),
+                Record::Hole { offset, len, .. } => stretches.push(*offset..offset + len),
+                Record::Node { entry, state, .. } if !stretches.is_empty() => {
+                    more += keydir.more_pieces(*entry, state.value_start >= first, &stretches).max(0);
+                    stretches.clear();
+                }
+                _ => {}
+            }
+        }
+        more as u64
     }
 
     /// Data and hole records belong to the stage of the node record that follows them.
@@ -374,12 +533,12 @@ impl<'a> Transaction<'a> {
             stages.push(stage);
         }
         stages.reverse();
-        append(&mut self.appender, &self.store.keydir, records, &stages)
+        append(&mut self.appender, &self.store.keydir, &self.sealed, records, &stages)
     }
 
     pub(super) fn append(&mut self, records: Vec<Record<'_>>, stage: u64) -> Result<u64, Error> {
         let stages = vec![stage; records.len()];
-        append(&mut self.appender, &self.store.keydir, records, &stages)
+        append(&mut self.appender, &self.store.keydir, &SealedChanges::default(), records, &stages)
     }
 }
 

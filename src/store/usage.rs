@@ -58,6 +58,11 @@ impl Usage {
         self.0.remove(&segment);
     }
 
+    /// Bytes of memory.
+    pub(super) fn memory(&self) -> usize {
+        self.0.allocation_size()
+    }
+
     /// Live bytes of all segments.
     pub(super) fn total(&self) -> u64 {
         self.0.values().map(|live| live.bytes).sum()

@@ -34,14 +34,19 @@ impl<'b> Update<'b> {
         Update { replace: true, size, bytes, ..Update::default() }
     }
 
-    /// The whole value, if it fits into the node's record.
-    pub(super) fn into_inline(mut self) -> Result<Cow<'b, [u8]>, Update<'b>> {
+    /// Whether it is a whole value that fits into the node's record.
+    pub(super) fn is_inline(&self) -> bool {
         let whole = match self.bytes.as_slice() {
             [] => self.size == 0,
             [(0, bytes)] => bytes.len() as u64 == self.size && bytes.len() <= MAX_EXTENT,
             _ => false,
         };
-        if !self.replace || self.stage != 0 || !self.holes.is_empty() || !whole {
+        self.replace && self.stage == 0 && self.holes.is_empty() && whole
+    }
+
+    /// The whole value, if it fits into the node's record.
+    pub(super) fn into_inline(mut self) -> Result<Cow<'b, [u8]>, Update<'b>> {
+        if !self.is_inline() {
             return Err(self);
         }
         Ok(self.bytes.pop().map(|(_, bytes)| bytes).unwrap_or_default())

@@ -107,8 +107,22 @@ impl Tree {
         new_name: &[u8],
         mode: RenameMode,
     ) -> Result<Option<Sequence>, Error> {
+        self.rename_as(&Caller { uid: 0, gid: 0, umask: 0 }, (parent, name), (new_parent, new_name), mode)
+    }
+
+    /// See [`Filesystem::rename_as`](super::Filesystem::rename_as).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rename_as(
+        &self,
+        caller: &Caller,
+        (parent, name): (EntryId, &[u8]),
+        (new_parent, new_name): (EntryId, &[u8]),
+        mode: RenameMode,
+    ) -> Result<Option<Sequence>, Error> {
         let (parent, new_parent) = (self.removable(parent, name)?, self.removable(new_parent, new_name)?);
-        self.live.rename(parent, name, new_parent, new_name, mode)
+        self.live.rename_as(caller, (parent, name), (new_parent, new_name), mode)
     }
 
     /// See [`Filesystem::write`](super::Filesystem::write).

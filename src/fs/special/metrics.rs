@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use crate::fs::Filesystem;
 use crate::log::Distribution;
-use crate::store::Error;
+use crate::store::{Error, MemoryUse};
 
 /// The whole text.
 pub(super) fn text(filesystem: &Filesystem) -> Result<String, Error> {
@@ -47,6 +47,21 @@ pub(super) fn text(filesystem: &Filesystem) -> Result<String, Error> {
     page.gauge("caskfs_dirty_bytes", "Bytes in memory that open files hold and that are not committed.", dirty);
     page.gauge("caskfs_open_files", "Open files.", open);
     page.gauge("caskfs_keydir_bytes", "Bytes of memory that the keydir takes, about.", info.keydir_bytes);
+    let memory = store.keydir_memory();
+    page.head("caskfs_memory_bytes", "gauge", "Bytes of memory by use, about: those of the keydir, and others.");
+    let others = [("staged", MemoryUse::Staged), ("transactions", MemoryUse::Transactions)];
+    let keydir = [
+        ("keydir_entries", memory.entries),
+        ("keydir_directories", memory.directories),
+        ("keydir_attributes", memory.attributes),
+        ("keydir_extents", memory.extents),
+        ("keydir_staged", memory.staged),
+        ("keydir_listings", memory.listings),
+        ("keydir_others", memory.others),
+    ];
+    for (name, bytes) in keydir.into_iter().chain(others.map(|(name, kind)| (name, store.memory_used(kind)))) {
+        page.line("caskfs_memory_bytes", &format!("{{use=\"{name}\"}}"), bytes);
+    }
     if let Some(resident) = statistics.resident_bytes {
         page.gauge("caskfs_resident_memory_bytes", "Bytes of memory that the process has in use.", resident);
     }

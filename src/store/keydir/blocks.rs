@@ -14,6 +14,23 @@ const CHUNK: usize = 64 << 10;
 /// Bits of a place that say which block of its size it is.
 const INDEX_BITS: u32 = 27;
 
+/// The most blocks of one size, and half of the most places outside of them.
+#[cfg(not(test))]
+pub(super) fn most() -> usize {
+    1 << INDEX_BITS
+}
+
+#[cfg(test)]
+thread_local! {
+    /// For a test that fills a table up.
+    pub(in crate::store) static MOST: std::cell::Cell<usize> = const { std::cell::Cell::new(1 << INDEX_BITS) };
+}
+
+#[cfg(test)]
+pub(super) fn most() -> usize {
+    MOST.get()
+}
+
 /// The longest string that fits into a block.
 pub(super) const LONGEST: usize = (FIRST + SIZES - 1) * STEP;
 
@@ -40,14 +57,14 @@ impl Place {
     }
 }
 
-/// A place that no string ever has: of a size beyond the last. There are two to the 27th of them.
-pub(super) fn outside(number: u32) -> Option<Place> {
-    (number < 1 << INDEX_BITS).then_some(Place((SIZES as u32) << INDEX_BITS | number))
+/// A place that no string ever has: of a size beyond the last. There are two to the 28th of them.
+pub(super) fn outside(number: usize) -> Option<Place> {
+    (number < 2 * most()).then_some(Place(((SIZES as u32) << INDEX_BITS) + number as u32))
 }
 
 /// The number of a place that is no string's.
 pub(super) fn outside_number(place: Place) -> Option<usize> {
-    (place.size() == SIZES).then_some(place.index() as usize)
+    place.0.checked_sub((SIZES as u32) << INDEX_BITS).map(|number| number as usize)
 }
 
 /// Strings.
@@ -88,7 +105,7 @@ impl Strings {
         let blocks = self.sizes.get_mut(size)?;
         let index = match blocks.free.pop() {
             Some(index) => index,
-            None if blocks.used >> INDEX_BITS != 0 => return None,
+            None if blocks.used as usize >= most() => return None,
             None => {
                 blocks.used += 1;
                 if blocks.used as usize > blocks.chunks.len() * per_chunk(size) {

@@ -6,11 +6,13 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
 use super::blocks::{self, LONGEST, Place, Strings};
-use super::node::Node;
+use super::node::{Held, Node};
 use super::packed;
 use crate::store::Standing;
 use crate::store::attributes::{EntryId, ROOT, Stat};
+use crate::store::directory::Directory;
 use crate::store::extents::{Extents, Runs};
+use crate::store::memory::KeydirMemory;
 
 /// An entry: one that is kept whole, or the copy of a packed one.
 #[derive(Debug)]
@@ -35,25 +37,33 @@ impl Deref for Entry<'_> {
 struct Whole {
     nodes: Vec<Option<(EntryId, Box<Node>)>>,
     free: Vec<u32>,
+    /// What all of them hold.
+    held: Held,
 }
 
 impl Whole {
+    /// `None` if there are too many.
     fn insert(&mut self, id: EntryId, node: Box<Node>) -> Option<Place> {
-        if let Some(number) = self.free.pop() {
-            if let Some(place) = self.nodes.get_mut(number as usize) {
-                *place = Some((id, node));
-            }
-            return blocks::outside(number);
+        let held = node.held();
+        let number = self.free.pop().map_or(self.nodes.len(), |number| number as usize);
+        let place = blocks::outside(number)?;
+        match self.nodes.get_mut(number) {
+            Some(free) => *free = Some((id, node)),
+            None => self.nodes.push(Some((id, node))),
         }
-        let place = blocks::outside(u32::try_from(self.nodes.len()).ok()?)?;
-        self.nodes.push(Some((id, node)));
+        self.held.add(held);
         Some(place)
     }
 
     fn remove(&mut self, number: usize) -> Option<Box<Node>> {
         let (_, node) = self.nodes.get_mut(number)?.take()?;
         self.free.push(number as u32);
+        self.held.subtract(node.held());
         Some(node)
+    }
+
+    fn used(&self) -> usize {
+        self.nodes.len() - self.free.len()
     }
 }
 
@@ -66,6 +76,8 @@ pub(in crate::store) struct Entries {
     /// The number of the whole entry that was changed last: mostly the directory of the next file too.
     last_changed: usize,
     scratch: Vec<u8>,
+    /// An entry found no place: see [`Entries::has_room`].
+    overflowed: bool,
 }
 
 /// Sixteen ids that follow one another are neighbours in the table, because they are mostly used together; the
@@ -84,7 +96,22 @@ impl Entries {
             whole: Whole::default(),
             last_changed: 0,
             scratch: Vec::new(),
+            overflowed: false,
         }
+    }
+
+    /// Whether so many entries can be put in or changed. Each may need a place among those that are not packed: the blocks of
+    /// its size may all be used. What makes no new entries may have twice as many as what does, so that a full table can be
+    /// emptied.
+    pub(in crate::store) fn has_room(&self, entries: usize, grows: bool) -> bool {
+        let most = if grows { blocks::most() } else { 2 * blocks::most() };
+        self.whole.used().saturating_add(entries) <= most
+    }
+
+    /// Whether an entry found no place. Nobody makes or changes one without asking for room before, so that only a log that
+    /// has more than fit can do it.
+    pub(in crate::store) fn overflowed(&self) -> bool {
+        self.overflowed
     }
 
     pub(in crate::store) fn len(&self) -> usize {
@@ -129,13 +156,27 @@ impl Entries {
         self.whole_at(self.find(id)?).map(|(_, node)| &**node)
     }
 
-    pub(in crate::store) fn get_whole_mut(&mut self, id: EntryId) -> Option<&mut Node> {
+    fn get_whole_mut(&mut self, id: EntryId) -> Option<&mut Node> {
         let is_last =
             self.whole.nodes.get(self.last_changed).is_some_and(|last| last.as_ref().is_some_and(|last| last.0 == id));
         if !is_last {
             self.last_changed = blocks::outside_number(self.find(id)?)?;
         }
         self.whole.nodes.get_mut(self.last_changed)?.as_mut().map(|(_, node)| &mut **node)
+    }
+
+    /// Changes which children a directory has, if it is there.
+    pub(in crate::store) fn change_children<R>(
+        &mut self,
+        id: EntryId,
+        change: impl FnOnce(&mut Directory) -> R,
+    ) -> Option<R> {
+        let directory = self.get_whole_mut(id)?.directory.as_deref_mut()?;
+        let before = directory.len();
+        let result = change(directory);
+        let after = directory.len();
+        self.whole.held.change_children(before, after);
+        Some(result)
     }
 
     pub(in crate::store) fn stat(&self, id: EntryId) -> Option<Stat> {
@@ -214,7 +255,10 @@ impl Entries {
 
     /// Puts an entry in that is not there.
     pub(in crate::store) fn insert(&mut self, id: EntryId, node: Node) {
-        let Some(place) = self.keep(id, node) else { return };
+        let Some(place) = self.keep(id, node) else {
+            self.overflowed = true;
+            return;
+        };
         let Entries { table, packed, whole, .. } = self;
         table.insert_unique(hash(id), place, |place| hash(Entries::id_at(packed, whole, *place)));
     }
@@ -232,7 +276,7 @@ impl Entries {
         true
     }
 
-    /// Finds a place for an entry. (There always is one for less than 134 million entries.)
+    /// Finds a place for an entry, if there is one.
     fn keep(&mut self, id: EntryId, node: Node) -> Option<Place> {
         let fits = packed::pack(id, &node, &mut self.scratch) && self.scratch.len() <= LONGEST;
         let place = if fits { self.packed.insert(&self.scratch) } else { None };
@@ -262,7 +306,12 @@ impl Entries {
             .map(|(_, node)| node)
             && node.is_directory()
         {
-            return Some(change(node));
+            let before = node.held();
+            let result = change(node);
+            let after = node.held();
+            self.whole.held.subtract(before);
+            self.whole.held.add(after);
+            return Some(result);
         }
         let mut node = match blocks::outside_number(place) {
             Some(number) => self.whole.remove(number)?,
@@ -280,22 +329,42 @@ impl Entries {
             (false, Some(_)) => None,
         };
         let new = new.or_else(|| self.whole.insert(id, node));
-        if let (Some(new), Some(old)) = (new, self.table.find_mut(hash(id), |old| *old == place)) {
-            *old = new;
+        if let Ok(mut slot) = self.table.find_entry(hash(id), |old| *old == place) {
+            match new {
+                Some(new) => *slot.get_mut() = new,
+                None => {
+                    self.overflowed = true;
+                    slot.remove();
+                }
+            }
         }
         Some(result)
     }
 
     /// The entries that are kept whole.
+    #[cfg(test)]
     pub(in crate::store) fn whole(&self) -> impl Iterator<Item = (EntryId, &Node)> {
         self.whole.nodes.iter().flatten().map(|(id, node)| (*id, &**node))
     }
 
     /// Bytes of memory, about: what directories and large values hold is estimated.
-    pub(in crate::store) fn memory(&self) -> usize {
-        /// A node's names, and what the allocator adds.
-        const MORE: usize = 100;
-        let whole: usize = self.whole().map(|(_, node)| size_of::<Node>() + MORE + node.memory()).sum();
-        self.table.allocation_size() + self.packed.memory() + self.whole.nodes.capacity() * 16 + whole
+    pub(in crate::store) fn memory(&self) -> KeydirMemory {
+        let Held { nodes, children, attributes, extents } = self.whole.held;
+        let tables = self.table.allocation_size() + self.whole.nodes.capacity() * 16 + self.whole.free.capacity() * 4;
+        KeydirMemory {
+            entries: (tables + self.packed.memory() + nodes) as u64,
+            directories: children as u64,
+            attributes: attributes as u64,
+            extents: extents as u64,
+            ..KeydirMemory::default()
+        }
+    }
+
+    /// What [`Entries::memory`] keeps a sum of, from the entries themselves.
+    #[cfg(test)]
+    pub(in crate::store) fn check_sums(&self) {
+        let mut held = Held::default();
+        self.whole().for_each(|(_, node)| held.add(node.held()));
+        assert_eq!(held, self.whole.held);
     }
 }

@@ -18,19 +18,38 @@ pub(super) struct Lending {
     borrowers: HashMap<u32, HashSet<EntryId>>,
     /// Segments that are about to go.
     closed: HashSet<u32>,
+    /// Entries in all of `borrowers`.
+    noted: usize,
 }
 
 impl Lending {
     /// Notes that an extent becomes part of an entry's value.
     pub(super) fn note(&mut self, entry: EntryId, extent: &Extent) {
         if extent.is_borrowed() {
-            self.borrowers.entry(extent.location.segment).or_default().insert(entry);
+            self.noted += usize::from(self.borrowers.entry(extent.location.segment).or_default().insert(entry));
         }
+    }
+
+    /// Keeps the borrowers from these segments.
+    fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        let noted = &mut self.noted;
+        self.borrowers.retain(|segment, entries| {
+            let kept = keep(*segment);
+            *noted -= if kept { 0 } else { entries.len() };
+            kept
+        });
     }
 
     /// Bytes of memory, about.
     pub(super) fn memory(&self) -> usize {
-        self.borrowers.values().map(|entries| size_of::<(u32, HashSet<EntryId>)>() + entries.allocation_size()).sum()
+        /// What an entry takes in a set, which is never quite full.
+        const ENTRY: usize = 16;
+        self.borrowers.allocation_size() + self.noted * ENTRY
+    }
+
+    #[cfg(test)]
+    pub(super) fn check_sums(&self) {
+        assert_eq!(self.noted, self.borrowers.values().map(HashSet::len).sum::<usize>());
     }
 }
 
@@ -59,7 +78,7 @@ impl Keydir {
     /// A segment is gone.
     pub(in crate::store) fn forget_segment(&mut self, segment: u32) {
         self.usage.forget(segment);
-        self.lending.borrowers.remove(&segment);
+        self.lending.retain(|other| other != segment);
     }
 
     /// The entries that may have borrowed from these segments, in order.
@@ -76,7 +95,7 @@ impl Keydir {
     /// bodies, and not known to be damaged so far. Now they are.
     pub(in crate::store) fn mark_dangling(&mut self, is_there: &dyn Fn(Location, u32) -> bool) -> Vec<EntryId> {
         let usage = &self.usage;
-        self.lending.borrowers.retain(|segment, _| usage.live(*segment).borrowed > 0);
+        self.lending.retain(|segment| usage.live(segment).borrowed > 0);
         let mut segments: Vec<u32> = self.lending.borrowers.keys().copied().collect();
         segments.sort_unstable();
         let mut damaged = Vec::new();

@@ -18,6 +18,7 @@ mod node;
 mod packed;
 mod pins;
 mod plain;
+mod room;
 
 use std::ops::Range;
 
@@ -31,6 +32,8 @@ use super::range_map::Piece;
 use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState, Share};
 use super::usage::Usage;
 use crate::log::{HEADER_LEN, Location};
+#[cfg(test)]
+pub(in crate::store) use blocks::MOST;
 use due::Due;
 pub(in crate::store) use entries::Entries;
 use entries::Entry;
@@ -38,7 +41,7 @@ use known_xattrs::KnownXattrs;
 use lending::Lending;
 use listing::Listings;
 pub(in crate::store) use listing::{Found, Listing, Scope, Seen};
-pub(in crate::store) use node::{Meta, Node};
+pub(in crate::store) use node::{CHILD, Meta, Node, PIECE};
 use pins::Pins;
 pub(in crate::store) use plain::Plain;
 
@@ -62,6 +65,8 @@ pub(in crate::store) struct Keydir {
     listings: Listings,
     /// By stage, in order of sequence numbers.
     stages: HashMap<u64, Vec<Staged>>,
+    /// Stretches in all of them.
+    staged: usize,
     /// Stages with holes that will never be published.
     dead_stages: HashSet<u64>,
     pub(in crate::store) usage: Usage,
@@ -90,6 +95,7 @@ impl Keydir {
             pins: Pins::new(),
             listings: Listings::default(),
             stages: HashMap::new(),
+            staged: 0,
             dead_stages: HashSet::new(),
             usage: Usage::default(),
             lending: Lending::default(),
@@ -157,13 +163,6 @@ impl Keydir {
         self.entries.ids()
     }
 
-    /// Bytes of memory that the entries take, about.
-    pub(in crate::store) fn memory(&self) -> usize {
-        let staged: usize = self.stages.values().map(|stage| stage.capacity() * size_of::<Staged>()).sum();
-        let kept = self.pins.memory() + self.listings.memory() + self.due.memory() + self.lending.memory();
-        self.entries.memory() + kept + staged
-    }
-
     pub(in crate::store) fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
         let has_it = |id: &EntryId| self.entries.find_name(*id, |of, its| of == parent && its == name).is_some();
         self.directory(parent)?.candidates(first_place(name)).map(|(_, id)| id).find(has_it)
@@ -205,7 +204,7 @@ impl Keydir {
 
     /// Forgets a stage that will not be published.
     pub(in crate::store) fn drop_stage(&mut self, stage: u64) {
-        if let Some(staged) = self.stages.remove(&stage)
+        if let Some(staged) = self.take_stage(stage)
             && staged.iter().any(|staged| staged.extent.is_none())
         {
             self.dead_stages.insert(stage);
@@ -240,10 +239,10 @@ impl Keydir {
     pub(in crate::store) fn insert_provisional(&mut self, id: EntryId, state: NodeState, time: Time) {
         for link in &state.links {
             self.keep_entry(link.parent);
-            if let Some(parent) = self.entries.get_whole_mut(link.parent) {
+            self.entries.change(link.parent, |parent| {
                 parent.state.attributes.mtime = time;
                 parent.state.attributes.ctime = time;
-            }
+            });
         }
         self.due.change(id, None, state.due());
         self.known_xattrs.note(&state);
@@ -295,7 +294,7 @@ impl Keydir {
         if let Some(nameless) = self.nameless.as_mut().filter(|_| record.state.links.is_empty()) {
             nameless.insert(id);
         }
-        let staged = self.stages.remove(&record.stage).unwrap_or_default();
+        let staged = self.take_stage(record.stage).unwrap_or_default();
         let extents = staged.iter().filter(|staged| staged.entry == id).filter_map(|staged| staged.extent.as_ref());
         extents.for_each(|extent| self.lending.note(id, extent));
         let bulk_len = record.inline.map_or(0, |(_, len)| len);
@@ -320,6 +319,14 @@ impl Keydir {
             due.change(id, before, node.state.due());
         });
         new.iter().filter(|link| !old.contains(link)).for_each(|link| self.attach(id, is_directory, link));
+    }
+
+    /// For whoever still has an entry open that was removed: when it lost its last name.
+    pub(in crate::store) fn note_orphan(&mut self, id: EntryId, time: Time) {
+        self.entries.change(id, |node| {
+            node.state.attributes.ctime = time;
+            node.state.expires = None;
+        });
     }
 
     /// Applies the node record of a plain file that is not there yet. False if it is there.
@@ -363,7 +370,7 @@ impl Keydir {
         let Share { stage, offset, len, extent } = share;
         self.next_id = self.next_id.max(entry + 1);
         if stage != 0 {
-            self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: Some(extent), segment });
+            self.push_staged(stage, Staged { entry, offset, len, extent: Some(extent), segment });
             return;
         }
         self.lending.note(entry, &extent);
@@ -382,7 +389,7 @@ impl Keydir {
     /// Applies a hole record, as a data record.
     pub(in crate::store) fn apply_hole(&mut self, entry: EntryId, stage: u64, offset: u64, len: u64) {
         if stage != 0 {
-            self.stages.entry(stage).or_default().push(Staged { entry, offset, len, extent: None, segment: 0 });
+            self.push_staged(stage, Staged { entry, offset, len, extent: None, segment: 0 });
             return;
         }
         let Keydir { entries, usage, .. } = self;
@@ -477,9 +484,7 @@ impl Keydir {
             }
             let name = format!("lost+found.{id}");
             let link = Link { parent: ROOT, name: name.as_bytes().into() };
-            if let Some(node) = self.entries.get_whole_mut(id) {
-                node.state.links.push(link.clone());
-            }
+            self.entries.change(id, |node| node.state.links.push(link.clone()));
             self.attach(id, true, &link);
             names.push(name);
         }
@@ -496,8 +501,8 @@ impl Keydir {
         if is_directory {
             self.keep_entry(parent);
         }
-        let directory = self.entries.get_whole_mut(parent).and_then(|node| node.directory.as_mut());
-        let attached = directory.map(|directory| directory.insert_alone(first, id, is_directory));
+        let attached =
+            self.entries.change_children(parent, |directory| directory.insert_alone(first, id, is_directory));
         match attached {
             Some(true) => return self.keep_free(parent, first, id, is_directory),
             Some(false) => {
@@ -507,8 +512,8 @@ impl Keydir {
             }
             None => self.make_directory(parent),
         }
-        if let Some(directory) = self.entries.get_whole_mut(parent).and_then(|node| node.directory.as_mut()) {
-            let cookie = directory.insert(first, id, is_directory);
+        let placed = self.entries.change_children(parent, |directory| directory.insert(first, id, is_directory));
+        if let Some(cookie) = placed {
             self.keep_free(parent, cookie, id, is_directory);
         }
     }
@@ -532,8 +537,9 @@ impl Keydir {
         if is_directory {
             self.keep_entry(link.parent);
         }
-        let directory = self.entries.get_whole_mut(link.parent).and_then(|node| node.directory.as_mut());
-        if let Some(cookie) = directory.and_then(|directory| directory.remove(&link.name, id, is_directory)) {
+        let removed =
+            self.entries.change_children(link.parent, |directory| directory.remove(&link.name, id, is_directory));
+        if let Some(cookie) = removed.flatten() {
             self.keep_occupied((link.parent, cookie), id, is_directory, &link.name);
         }
     }

@@ -4,7 +4,7 @@ use crate::log::Location;
 use crate::store::attributes::{EntryId, Kind, ROOT, Stat, Time};
 use crate::store::directory::Directory;
 use crate::store::extents::{Extent, Extents};
-use crate::store::record::{NodeRecord, NodeState};
+use crate::store::record::{Burden, Link, NodeRecord, NodeState};
 use crate::store::usage::Usage;
 
 use super::Staged;
@@ -85,18 +85,57 @@ impl Node {
         self.state = state;
     }
 
-    /// Bytes of memory behind the node itself, about.
-    pub(super) fn memory(&self) -> usize {
-        /// What a child takes in the tree of a directory, and a piece in that of a value.
-        const CHILD: usize = 29;
-        const PIECE: usize = 72;
-        let children = self.directory.as_ref().map_or(0, |directory| size_of::<Directory>() + directory.len() * CHILD);
+    /// What it holds in memory.
+    pub(super) fn held(&self) -> Held {
+        /// What the allocator adds.
+        const MORE: usize = 48;
+        let Burden { names, bytes, .. } = self.state.burden();
         let pieces = match &self.extents {
             Extents::Many(map) => map.len() * PIECE,
             Extents::None | Extents::One(..) => 0,
         };
-        let xattrs: usize = self.state.xattrs.iter().map(|(name, value)| 64 + name.len() + value.len()).sum();
-        children + pieces + xattrs
+        let directory = self.directory.as_ref().map_or(0, |directory| size_of::<Directory>() + directory.len() * CHILD);
+        let attributes = names * size_of::<Link>() + self.state.xattrs.len() * 64 + bytes;
+        Held { nodes: size_of::<Node>() + MORE, children: directory, attributes, extents: pieces }
+    }
+}
+
+/// What a child takes in the tree of a directory, in bytes of memory.
+pub(in crate::store) const CHILD: usize = 29;
+/// What a piece takes in that of a value.
+pub(in crate::store) const PIECE: usize = 72;
+
+/// Bytes of memory that entries hold which are not packed, about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Themselves.
+    pub(super) nodes: usize,
+    /// The trees of directories.
+    pub(super) children: usize,
+    /// Names, extended attributes and targets.
+    pub(super) attributes: usize,
+    /// Where values in several pieces are.
+    pub(super) extents: usize,
+}
+
+impl Held {
+    pub(super) fn add(&mut self, other: Held) {
+        self.nodes += other.nodes;
+        self.children += other.children;
+        self.attributes += other.attributes;
+        self.extents += other.extents;
+    }
+
+    pub(super) fn subtract(&mut self, other: Held) {
+        self.nodes -= other.nodes;
+        self.children -= other.children;
+        self.attributes -= other.attributes;
+        self.extents -= other.extents;
+    }
+
+    /// A directory has another number of children.
+    pub(super) fn change_children(&mut self, before: usize, after: usize) {
+        self.children = self.children + after * CHILD - before * CHILD;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::store::attributes::EntryId;
 use crate::store::directory;
 use crate::store::record;
 
+use super::Keydir;
 use super::node::Meta;
 use super::packed;
 
@@ -73,5 +74,27 @@ impl Plain {
     /// The file's name.
     pub(super) fn name<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         bytes.get(self.packed.end.saturating_sub(self.name_len)..self.packed.end).unwrap_or_default()
+    }
+}
+
+impl Keydir {
+    /// Applies a node record with this front. `scratch` is used again from call to call.
+    pub(in crate::store) fn apply_front(
+        &mut self,
+        (entry, sequence, at): (EntryId, u64, Location),
+        (front, bulk_len): (&[u8], u32),
+        scratch: &mut Vec<u8>,
+    ) {
+        scratch.clear();
+        let (front_len, kind) = (front.len() as u32, record::NODE);
+        let body_len = front_len + bulk_len;
+        let header = Header { kind, last: false, body_len, front_len, body_crc: 0, sequence, entry, durable: 0 };
+        let plain = Plain::new(&header, at, front, scratch);
+        if plain.is_some_and(|plain| self.apply_plain(&plain, scratch)) {
+            return;
+        }
+        if let Some(node) = record::decode_node(front, sequence, bulk_len) {
+            self.apply_node(entry, sequence, at, body_len, node);
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::store::append::{Record, append};
 use crate::store::extents::Extent;
 use crate::store::keydir::Keydir;
 use crate::store::record::MAX_EXTENT;
+use crate::store::sealed::SealedChanges;
 use crate::store::{EntryId, Error, ROOT};
 
 /// Bytes that are made an entry's own in one transaction, and read while it holds back the others.
@@ -107,7 +108,7 @@ impl Owner<'_> {
         let stage = if named.is_some() { appender.next_sequence() } else { 0 };
         records.extend(named.map(|state| Record::Node { entry: self.entry, state, stage, inline: None }));
         let stages = vec![stage; records.len()];
-        append(&mut appender, self.keydir, records, &stages)?;
+        append(&mut appender, self.keydir, &SealedChanges::default(), records, &stages)?;
         Ok(Piece::Done { end, bytes })
     }
 
