@@ -181,9 +181,8 @@ impl fuser::Filesystem for Adapter {
         let names = [(parent.0, name.clone()), (new_parent.0, new_name.clone())];
         let warm = move |fs: &Tree, wait| names.iter().all(|(parent, name)| fs.warm_name(*parent, name, wait));
         let caller = caller(request);
-        let work = move |fs: &Tree| {
-            fs.rename_as(&caller, (parent.0, &name), (new_parent.0, &new_name), mode).map(nothing_but)
-        };
+        let work =
+            move |fs: &Tree| fs.rename_as(&caller, (parent.0, &name), (new_parent.0, &new_name), mode).map(nothing_but);
         self.answer_warm("rename", parent, reply, warm, work, |reply, ()| reply.ok());
     }
 
