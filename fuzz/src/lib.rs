@@ -55,14 +55,15 @@ pub fn sample() -> SimDisk {
 fn share(store: &Store, from: &str, to: &str) {
     store.put(to, "").expect("a put");
     let stat = |key: &str| store.stat(key).expect("a key").expect("it is there");
+    let value = store.open_value(from).expect("a value").expect("it is there");
+    let places = std::iter::successors(value.next_data(0), |last| value.next_data(last.end));
     let (from, to) = (stat(from), stat(to));
-    let places = store.data_ranges(from.id, 0..from.size).expect("a file");
     let loan = |place: Range<u64>| Loan {
         offset: place.start,
         len: place.end - place.start,
         from: Lender::Value(from.id, place.start),
     };
-    let loans: Vec<Loan> = places.into_iter().map(loan).collect();
+    let loans: Vec<Loan> = places.map(loan).collect();
     let stage = store.stage_shares(to.id, 0, &loans).expect("room").stage;
     let mut transaction = store.begin().expect("a transaction");
     let update = Update { replace: true, stage, size: from.size, ..Update::default() };

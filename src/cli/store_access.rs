@@ -130,7 +130,7 @@ fn call(path: &Path, access: Access, request: &Request, input: &mut dyn Read) ->
         Opened::Asked(reply) => Ok(reply),
         Opened::Store(store) => match execute(&store, &Caches(None), request, input, &|| true)? {
             Answer::Reply(reply) => Ok(reply),
-            Answer::Names(_) => Ok(Reply::Done),
+            Answer::Names(_) | Answer::Value(_) => Ok(Reply::Done),
         },
     }
 }
@@ -157,12 +157,13 @@ pub(super) fn fetch(path: &Path, request: &Request, output: &mut Output) -> Resu
     let opened = open(path, &options, |connection| connection.call(request, &mut std::io::empty(), output))?;
     let Opened::Store(store) = opened else { return Ok(()) };
     let answer = execute(&store, &Caches(None), request, &mut std::io::empty(), &|| true)?;
-    let Answer::Reply(Reply::Value { id, size }) = answer else { return Ok(()) };
+    let Answer::Value(value) = answer else { return Ok(()) };
     if !output.may_wait() {
-        return copy_value(&store, id, size, output);
+        return copy_value(&value, output);
     }
     let mut spool = Spool::default();
-    copy_value(&store, id, size, &mut spool)?;
+    copy_value(&value, &mut spool)?;
+    drop(value);
     drop(store);
     std::io::copy(&mut spool.into_value()?.bytes, output)?;
     Ok(())

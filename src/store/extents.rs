@@ -1,6 +1,7 @@
 //! Where a value's bytes are in the log.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::range_map::{Piece, RangeMap};
 use super::usage::Usage;
@@ -51,7 +52,8 @@ pub(super) enum Extents {
     #[default]
     None,
     One(u64, Extent),
-    Many(Box<RangeMap<Extent>>),
+    /// Shared with those who read the value, and copied by whoever changes it while they do.
+    Many(Arc<RangeMap<Extent>>),
 }
 
 impl Extents {
@@ -92,7 +94,12 @@ impl Extents {
             Extents::Many(map) => {
                 let old = map.iter().filter(|(_, extent)| extent.sequence < sequence);
                 old.for_each(|(place, extent)| usage.subtract_extent(extent, place.end - place.start));
-                map.retain(|extent| extent.sequence >= sequence);
+                let some_stay = map.iter().any(|(_, extent)| extent.sequence >= sequence);
+                match some_stay {
+                    true => Arc::make_mut(map).retain(|extent| extent.sequence >= sequence),
+                    // Nothing is copied for those who still read it.
+                    false => *self = Extents::None,
+                }
             }
         }
     }
@@ -219,10 +226,10 @@ impl Extents {
             if let Extents::One(len, extent) = *self {
                 map.insert(0..len, extent);
             }
-            *self = Extents::Many(Box::new(map));
+            *self = Extents::Many(Arc::new(map));
         }
         match self {
-            Extents::Many(map) => map,
+            Extents::Many(map) => Arc::make_mut(map),
             Extents::None | Extents::One(..) => unreachable!("made a map just above"),
         }
     }

@@ -78,7 +78,7 @@ pub use share::{Lender, Loan};
 pub use snapshots::{Snapshot, check_snapshot_name};
 pub use statistics::Statistics;
 pub use transaction::{StagedRun, Transaction};
-pub use value::Update;
+pub use value::{Update, Value};
 pub use verify::VerifyReport;
 pub use view::View;
 pub use xattrs::XattrMode;
@@ -518,7 +518,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Stale`], [`Error::NotADirectory`].
-    pub fn children(&self, directory: EntryId, cookie: u64, limit: usize) -> Result<Vec<Child>, Error> {
+    pub(crate) fn children(&self, directory: EntryId, cookie: u64, limit: usize) -> Result<Vec<Child>, Error> {
         self.remove_due();
         let horizon = self.horizon();
         let keydir = self.keydir.read();

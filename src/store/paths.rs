@@ -109,25 +109,6 @@ impl Store {
         Ok(())
     }
 
-    /// The value of a key; `None` if there is no such key.
-    ///
-    /// # Errors
-    /// [`Error::IsADirectory`]; [`Error::DamagedKey`] if the bytes are not those that were written.
-    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
-        let Some(stat) = self.resolve(key.as_ref())? else { return Ok(None) };
-        if stat.attributes.kind != Kind::File {
-            return Err(if stat.attributes.kind == Kind::Directory { Error::IsADirectory } else { NOT_A_FILE });
-        }
-        let size = usize::try_from(stat.size).map_err(|_| Error::TooLarge)?;
-        // A sparse value may be larger than any memory.
-        let mut value = Vec::new();
-        value.try_reserve_exact(size).map_err(|_| Error::TooLarge)?;
-        value.resize(size, 0);
-        let len = self.read(stat.id, 0, &mut value)?;
-        value.truncate(len);
-        Ok(Some(value))
-    }
-
     /// What stat shows of a key; `None` if there is no such key. The empty key is the root.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ mod share;
 mod snapshots;
 mod staging;
 mod statistics;
+mod value;
 mod verify;
 mod view;
 

@@ -1,14 +1,17 @@
-//! Values: reading them, and describing a change of one.
+//! Values: reading them by their keys, and describing a change of one.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Read};
 use std::ops::Range;
 
 use super::Store;
-use super::attributes::EntryId;
+use super::attributes::{EntryId, Kind, Stat};
 use super::error::Error;
-use super::extents::Extent;
+use super::extents::{Extent, Extents};
 use super::record::MAX_EXTENT;
-use crate::log::Wait;
+use super::view::View;
+use crate::log::{Segments, Wait};
 
 /// A change of a value. `size` is the value's length after it.
 #[derive(Clone, Debug, Default)]
@@ -53,12 +56,138 @@ impl<'b> Update<'b> {
     }
 }
 
+/// A key's value as it was when [`Store::open_value`] looked it up: what is changed, renamed, removed or merged later does
+/// not show in it. It holds no lock. What a merge takes away meanwhile stays on the medium until it is dropped.
+pub struct Value<'a> {
+    store: &'a Store,
+    stat: Stat,
+    extents: Extents,
+    segments: Segments,
+    /// Where [`Read`] goes on.
+    position: u64,
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Value")
+            .field("stat", &self.stat)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Value<'_> {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.stat.size
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What stat showed of the key.
+    pub fn stat(&self) -> &Stat {
+        &self.stat
+    }
+
+    /// Reads from `offset` into `buffer`; returns how many bytes there were: fewer only at the end.
+    ///
+    /// # Errors
+    /// [`Error::DamagedKey`] if the bytes are not those that were written.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        let end = offset.saturating_add(buffer.len() as u64).min(self.len());
+        let runs = self.extents.within(offset..end);
+        let view = View::new(self.stat.id, self.len(), runs, self.segments.clone());
+        Ok(self.store.read_view(&view, offset, buffer, Wait::Yes)?.unwrap_or(0))
+    }
+
+    /// The next stretch at or behind `offset` that is in no hole: what lies between those are zeros.
+    pub fn next_data(&self, offset: u64) -> Option<Range<u64>> {
+        let start = self.extents.first_data(offset).filter(|start| *start < self.len())?;
+        Some(start..self.extents.first_hole(start).min(self.len()))
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// As [`Value::read_at`]; [`Error::TooLarge`] for what no memory can hold.
+    pub fn to_vec(&self) -> Result<Vec<u8>, Error> {
+        let size = usize::try_from(self.len()).map_err(|_| Error::TooLarge)?;
+        // A sparse value may be larger than any memory.
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size).map_err(|_| Error::TooLarge)?;
+        bytes.resize(size, 0);
+        self.read_at(0, &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl Read for Value<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.read_at(self.position, buffer).map_err(io::Error::other)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+const NOT_A_FILE: Error = Error::Invalid("it is not a file");
+
 impl Store {
+    /// A key's value, to be read in parts; `None` if there is no such key. All that is read of it is of one moment.
+    ///
+    /// # Errors
+    /// [`Error::IsADirectory`]; [`Error::DamagedKey`] if it is known that the bytes are not those that were written.
+    ///
+    /// ```
+    /// use std::io::Read;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// let store = caskfs::Store::open(directory.path(), caskfs::Options { create: true, ..Default::default() })?;
+    /// store.put("users/42", "Ada")?;
+    /// let mut value = store.open_value("users/42")?.ok_or(caskfs::Error::NotFound)?;
+    /// store.put("users/42", "Grace")?;
+    /// let mut text = String::new();
+    /// value.read_to_string(&mut text)?;
+    /// assert_eq!(text, "Ada");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_value(&self, key: impl AsRef<[u8]>) -> Result<Option<Value<'_>>, Error> {
+        self.remove_due();
+        let horizon = self.horizon();
+        let keydir = self.keydir.read();
+        let found = keydir.resolve(key.as_ref())?.and_then(|id| keydir.published(id, horizon));
+        let Some(stat) = found else { return Ok(None) };
+        match stat.attributes.kind {
+            Kind::File => {}
+            Kind::Directory => return Err(Error::IsADirectory),
+            _ => return Err(NOT_A_FILE),
+        }
+        if let Some(what) = View::damage(&keydir, stat.id) {
+            drop(keydir);
+            return Err(self.damaged(stat.id, what));
+        }
+        let extents = keydir.extents(stat.id, Clone::clone).unwrap_or_default();
+        // Under the lock under which it was looked up where the bytes are.
+        let segments = self.log.segments();
+        Ok(Some(Value { store: self, stat, extents, segments, position: 0 }))
+    }
+
+    /// The value of a key; `None` if there is no such key.
+    ///
+    /// # Errors
+    /// [`Error::IsADirectory`]; [`Error::DamagedKey`] if the bytes are not those that were written.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        self.open_value(key)?.map(|value| value.to_vec()).transpose()
+    }
+
     /// Reads the published value of an entry from `offset` into `buffer`; returns how many bytes there were.
     ///
     /// # Errors
     /// [`Error::DamagedKey`] if the bytes are not those that were written; [`Error::Stale`] if the entry is gone.
-    pub fn read(&self, id: EntryId, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn read(&self, id: EntryId, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         let view = self.view(id, offset..offset.saturating_add(buffer.len() as u64))?;
         Ok(self.read_view(&view, offset, buffer, Wait::Yes)?.unwrap_or(0))
     }
@@ -67,7 +196,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::DamagedKey`] if they are not those that were written.
-    pub fn read_extent(&self, id: EntryId, extent: &Extent, range: Range<usize>) -> Result<Vec<u8>, Error> {
+    pub(crate) fn read_extent(&self, id: EntryId, extent: &Extent, range: Range<usize>) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; range.len()];
         let mut extent = *extent;
         super::range_map::Piece::advance(&mut extent, range.start as u64);
@@ -99,7 +228,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Stale`] if the entry is gone.
-    pub fn data_ranges(&self, id: EntryId, range: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
+    pub(crate) fn data_ranges(&self, id: EntryId, range: Range<u64>) -> Result<Vec<Range<u64>>, Error> {
         let keydir = self.keydir.read();
         let node = keydir.get(id).ok_or(Error::Stale)?;
         Ok(node.extents.within(range).into_iter().map(|(range, _)| range).collect())
@@ -110,7 +239,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Stale`] if the entry is gone.
-    pub fn first_data(&self, id: EntryId, offset: u64) -> Result<Option<u64>, Error> {
+    pub(crate) fn first_data(&self, id: EntryId, offset: u64) -> Result<Option<u64>, Error> {
         self.keydir.read().extents(id, |extents| extents.first_data(offset)).ok_or(Error::Stale)
     }
 
@@ -118,7 +247,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Stale`] if the entry is gone.
-    pub fn first_hole(&self, id: EntryId, offset: u64) -> Result<u64, Error> {
+    pub(crate) fn first_hole(&self, id: EntryId, offset: u64) -> Result<u64, Error> {
         self.keydir.read().extents(id, |extents| extents.first_hole(offset)).ok_or(Error::Stale)
     }
 }

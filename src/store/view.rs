@@ -10,6 +10,7 @@ use super::Store;
 use super::attributes::EntryId;
 use super::error::Error;
 use super::extents::{Extent, Runs};
+use super::keydir::Keydir;
 use super::range_map::Piece;
 use crate::log::{self, Segments, Wait};
 
@@ -29,13 +30,9 @@ impl Store {
     /// [`Error::Stale`] if the entry is gone; [`Error::DamagedKey`] if a record of it is.
     pub fn view(&self, id: EntryId, range: Range<u64>) -> Result<View, Error> {
         let keydir = self.keydir.read();
-        if keydir.is_damaged(id) {
-            let what = match keydir.is_lost(id) {
-                true => "a repair could not save it: set it anew, or remove it",
-                false => "a record of this key could not be read at the last start",
-            };
+        if let Some(what) = View::damage(&keydir, id) {
             drop(keydir);
-            return Err(self.damaged(id, log::Error::DamagedFile { file: "log".into(), what }));
+            return Err(self.damaged(id, what));
         }
         let (size, runs) = keydir.value(id, range).ok_or(Error::Stale)?;
         // Under the same lock: every record that was found is in one of them.
@@ -97,6 +94,22 @@ impl Store {
 }
 
 impl View {
+    pub(super) fn new(id: EntryId, size: u64, runs: Runs, segments: Segments) -> View {
+        View { id, size, runs, segments }
+    }
+
+    /// What is known to be wrong with a value before it is read.
+    pub(super) fn damage(keydir: &Keydir, id: EntryId) -> Option<log::Error> {
+        if !keydir.is_damaged(id) {
+            return None;
+        }
+        let what = match keydir.is_lost(id) {
+            true => "a repair could not save it: set it anew, or remove it",
+            false => "a record of this key could not be read at the last start",
+        };
+        Some(log::Error::DamagedFile { file: "log".into(), what })
+    }
+
     /// Length of the whole value, in bytes.
     pub fn size(&self) -> u64 {
         self.size

@@ -53,7 +53,8 @@ impl Tree {
         for (path, stat) in listed {
             let first = first.entry(stat.id).or_insert_with(|| path.clone()).clone();
             tree.ids.insert(path.clone(), stat.id);
-            tree.entries.insert(path, read_entry(store, &stat, first)?);
+            let entry = read_entry(store, &path, &stat, first)?;
+            tree.entries.insert(path, entry);
         }
         Ok(tree)
     }
@@ -74,7 +75,7 @@ impl Tree {
     }
 }
 
-fn read_entry(store: &Store, stat: &Stat, first: String) -> Result<Entry, Error> {
+fn read_entry(store: &Store, path: &str, stat: &Stat, first: String) -> Result<Entry, Error> {
     let attributes = stat.attributes;
     let mut xattrs = BTreeMap::new();
     for name in store.xattr_names(stat.id)? {
@@ -83,17 +84,15 @@ fn read_entry(store: &Store, stat: &Stat, first: String) -> Result<Entry, Error>
     }
     let mut value = Vec::new();
     if attributes.kind == Kind::File {
-        value = vec![0; stat.size as usize];
-        let read = store.read(stat.id, 0, &mut value)?;
-        value.truncate(read);
+        value = store.get(path)?.ok_or(Error::NotFound)?;
     }
     let target = if attributes.kind == Kind::Symlink { store.target(stat.id)? } else { Vec::new() };
     let children = match attributes.kind {
-        Kind::Directory => store.children(stat.id, 0, usize::MAX)?,
+        Kind::Directory => store.list(path)?,
         _ => Vec::new(),
     };
-    let mut names: Vec<String> = children.iter().map(|child| text(&child.name)).collect();
-    names.sort();
+    let name = |key: &[u8]| text(key.rsplit(|&byte| byte == b'/').next().unwrap_or_default());
+    let names: Vec<String> = children.iter().map(|child| name(&child.key)).collect();
     Ok(Entry {
         kind: attributes.kind,
         mode: attributes.mode,

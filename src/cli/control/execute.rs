@@ -10,7 +10,7 @@ use crate::cli::progress::Bar;
 use crate::cli::spool::Promised;
 use crate::fuse::Invalidator;
 use crate::log::FORMAT_VERSION;
-use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Removed, Scan, Store, Time};
+use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Removed, Scan, Store, Time, Value};
 
 /// The kernel's caches, if the store is mounted: they must hear of changes that it did not make itself.
 pub(in crate::cli) struct Caches<'a>(pub(in crate::cli) Option<&'a Invalidator>);
@@ -21,6 +21,8 @@ pub(in crate::cli) enum Answer<'s> {
     Reply(Reply),
     /// The names of a listing.
     Names(Scan<'s>),
+    /// A value.
+    Value(Value<'s>),
 }
 
 /// Does what a request says. `input` has the value of a `put`; what takes long asks now and then whether whoever wants it
@@ -33,7 +35,10 @@ pub(in crate::cli) fn execute<'s>(
     listens: &dyn Fn() -> bool,
 ) -> Result<Answer<'s>, Failure> {
     Ok(Answer::Reply(match request {
-        Request::Get { key } => get(store, key)?,
+        Request::Get { key } => {
+            let value = store.open_value(key).map_err(|error| failed(key, error))?;
+            return Ok(Answer::Value(value.ok_or_else(|| failed(key, Error::NotFound))?));
+        }
         Request::Put { key, ttl, len } => {
             let mut promised;
             let input = match len {
@@ -100,23 +105,12 @@ pub(in crate::cli) fn execute<'s>(
     }))
 }
 
-/// Copies the value that a [`Reply::Value`] speaks of.
-pub(in crate::cli) fn copy_value(store: &Store, id: EntryId, size: u64, output: &mut dyn Write) -> Result<(), Failure> {
-    store.pin(id);
-    let copied = copy(store, id, size, output);
-    store.unpin(id, 1);
-    copied
-}
-
-fn copy(store: &Store, id: EntryId, size: u64, output: &mut dyn Write) -> Result<(), Failure> {
+/// Copies a value.
+pub(in crate::cli) fn copy_value(value: &Value<'_>, output: &mut dyn Write) -> Result<(), Failure> {
     let mut buffer = vec![0; MAX_EXTENT];
     let mut offset = 0;
-    while offset < size {
-        let want = buffer.len().min(usize::try_from(size - offset).unwrap_or(usize::MAX));
-        let len = store.read(id, offset, buffer.get_mut(..want).unwrap_or_default())?;
-        if len == 0 {
-            return Err(Failure::new(OTHER, "the value became shorter while it was read"));
-        }
+    while offset < value.len() {
+        let len = value.read_at(offset, &mut buffer)?;
         output.write_all(buffer.get(..len).unwrap_or_default())?;
         offset += len as u64;
     }
@@ -126,16 +120,6 @@ fn copy(store: &Store, id: EntryId, size: u64, output: &mut dyn Write) -> Result
 
 fn failed(key: &[u8], error: Error) -> Failure {
     Failure::from(error).about(String::from_utf8_lossy(key))
-}
-
-fn get(store: &Store, key: &[u8]) -> Result<Reply, Failure> {
-    let stat = store.stat(key).map_err(|error| failed(key, error))?;
-    let stat = stat.ok_or_else(|| failed(key, Error::NotFound))?;
-    match stat.attributes.kind {
-        Kind::File => Ok(Reply::Value { id: stat.id, size: stat.size }),
-        Kind::Directory => Err(failed(key, Error::IsADirectory)),
-        _ => Err(failed(key, Error::Invalid("it is not a file"))),
-    }
 }
 
 fn remove(

@@ -71,9 +71,8 @@ impl Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::cli) enum Reply {
     Done,
-    /// The value of this entry follows: so many bytes.
+    /// The value follows: so many bytes.
     Value {
-        id: u64,
         size: u64,
     },
     Entries(Vec<Entry>),

@@ -16,7 +16,7 @@ use super::{Answer, Caches, MAX_LINE, Reply, Request, TAKEN, copy_value, execute
 use crate::cli::exit::{Failure, OTHER};
 use crate::cli::walk::by_descriptor;
 use crate::fuse::Invalidator;
-use crate::store::{Scan, Store};
+use crate::store::{Scan, Store, Value};
 
 /// How many commands are served at a time; others wait.
 const CONNECTIONS: usize = 128;
@@ -185,6 +185,7 @@ impl Service {
             Ok(request) => match self.answer(&request, input, connection) {
                 Answer::Reply(reply) => reply,
                 Answer::Names(names) => send_names(names, &mut output)?,
+                Answer::Value(value) => return send_value(&value, &mut output, || listens(connection)),
             },
             Err(error) => Reply::Failed(Failure::new(
                 OTHER,
@@ -193,16 +194,6 @@ impl Service {
         };
         serde_json::to_writer(&mut output, &reply)?;
         output.write_all(b"\n")?;
-        if let Reply::Value { id, size } = reply
-            && let Err(failure) = copy_value(&self.store, id, size, &mut output)
-        {
-            if !listens(connection) {
-                // As in `caskfs get STORE KEY | head`: no fault of anybody's.
-                return Ok(());
-            }
-            // The command sees that bytes are missing.
-            log::error!("{}", failure.message);
-        }
         output.flush()
     }
 
@@ -238,6 +229,21 @@ impl Service {
             Err(failure) => Answer::Reply(Reply::Failed(failure)),
         }
     }
+}
+
+/// Sends a value, and first how long it is.
+fn send_value(value: &Value<'_>, output: &mut dyn Write, listens: impl Fn() -> bool) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *output, &Reply::Value { size: value.len() })?;
+    output.write_all(b"\n")?;
+    if let Err(failure) = copy_value(value, output) {
+        if !listens() {
+            // As in `caskfs get STORE KEY | head`: no fault of anybody's.
+            return Ok(());
+        }
+        // The command sees that bytes are missing.
+        log::error!("{}", failure.message);
+    }
+    output.flush()
 }
 
 /// Sends the names of a listing, some at a time; the reply with which it ends is to be sent yet.
