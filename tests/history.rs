@@ -9,7 +9,7 @@
 //! another `Door`.
 
 #![cfg(feature = "cli")]
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 #[path = "history/check.rs"]
 mod check;

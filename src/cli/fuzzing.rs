@@ -28,7 +28,7 @@ pub fn samples() -> Vec<String> {
         Request::List { prefix: key, recursive: false },
         Request::Info,
     ];
-    let replies = [Reply::Done, Reply::Value { id: 2, size: 100 }, Reply::Entries(vec![]), Reply::Info(Box::default())];
+    let replies = [Reply::Done, Reply::Value { size: 100 }, Reply::Entries(vec![]), Reply::Info(Box::default())];
     let requests = requests.iter().map(serde_json::to_string);
     requests.chain(replies.iter().map(serde_json::to_string)).filter_map(Result::ok).collect()
 }
