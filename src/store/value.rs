@@ -187,6 +187,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::DamagedKey`] if the bytes are not those that were written; [`Error::Stale`] if the entry is gone.
+    #[cfg(any(test, feature = "cli"))]
     pub(crate) fn read(&self, id: EntryId, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         let view = self.view(id, offset..offset.saturating_add(buffer.len() as u64))?;
         Ok(self.read_view(&view, offset, buffer, Wait::Yes)?.unwrap_or(0))
