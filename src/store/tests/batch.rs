@@ -49,7 +49,7 @@ impl Step {
 
 /// Every key with what it is and has, times and inode numbers left out.
 fn contents(store: &Store) -> Vec<(String, Option<Time>, Option<Vec<u8>>)> {
-    let listed = store.scan("").into_iter().map(|listed| {
+    let listed = store.scan("").map(|listed| {
         let listed = listed.unwrap();
         let key = String::from_utf8(listed.key).unwrap();
         let value = store.get(&key).ok().flatten();
