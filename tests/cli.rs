@@ -7,6 +7,8 @@
 mod backup;
 #[path = "cli/command.rs"]
 mod command;
+#[path = "cli/descriptors.rs"]
+mod descriptors;
 #[path = "cli/exit_codes.rs"]
 mod exit_codes;
 #[path = "cli/keys.rs"]

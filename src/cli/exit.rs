@@ -88,7 +88,7 @@ impl From<Error> for Failure {
                 log::Error::FutureVersion { .. } => FUTURE_VERSION,
                 log::Error::Locked => LOCKED,
                 log::Error::DamagedFile { .. } | log::Error::Damaged { .. } | log::Error::DamageMet(_) => DAMAGED,
-                log::Error::NoSpace => NO_SPACE,
+                log::Error::NoSpace | log::Error::NotDurable => NO_SPACE,
                 log::Error::ReadOnly | log::Error::Frozen => READ_ONLY,
                 log::Error::Failed(_) => MEDIUM,
                 log::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => NOT_A_STORE,
@@ -96,7 +96,7 @@ impl From<Error> for Failure {
                 log::Error::NoSnapshot(_) => NO_KEY,
                 log::Error::NotFrozen => NOT_A_STORE,
                 log::Error::Occupied(_) => OCCUPIED,
-                log::Error::TooLarge(_) | log::Error::SnapshotExists(_) => OTHER,
+                log::Error::TooLarge(_) | log::Error::SnapshotExists(_) | log::Error::InTransaction => OTHER,
             },
             _ => OTHER,
         };

@@ -54,6 +54,9 @@ fn show(info: &StoreInfo, output: &mut Output) -> std::io::Result<()> {
     show_statistics(&info.statistics, output)?;
     writeln!(output, "sequence:   {} written, {} durable", info.sequence, info.durable_sequence)?;
     writeln!(output, "state:      {}", info.failure.as_deref().unwrap_or("healthy"))?;
+    if let Some(trouble) = &info.background_trouble {
+        writeln!(output, "trouble:    {trouble}; it is tried again")?;
+    }
     let recovery = &info.recovery;
     writeln!(
         output,

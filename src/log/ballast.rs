@@ -92,7 +92,7 @@ impl Log {
     }
 }
 
-/// Removes the reserve file, so that its room is free when this returns. False if there is none.
+/// Removes the reserve file, or else the hints, so that their room is free when this returns. False if there are none.
 pub(super) fn give_up(medium: &dyn Medium) -> bool {
     match medium.remove(files::RESERVE) {
         Ok(()) => {
@@ -102,12 +102,26 @@ pub(super) fn give_up(medium: &dyn Medium) -> bool {
             let _ = medium.sync_dir("");
             true
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => give_up_hints(medium),
         Err(error) => {
             log::warn!("the disk is full, and the reserve cannot be given up: {error}");
             false
         }
     }
+}
+
+/// Removes all hints: without them the next start takes longer, and that is all. False if there are none.
+fn give_up_hints(medium: &dyn Medium) -> bool {
+    let names = medium.list(files::SEGMENTS).unwrap_or_default();
+    let hints = names.iter().filter(|name| files::hint_number(name).is_some());
+    let removed = hints.filter(|name| medium.remove(&format!("{}/{name}", files::SEGMENTS)).is_ok()).count();
+    if removed > 0 {
+        log::warn!(
+            "the disk is full, and the reserve is used up: {removed} hints are given up, and the next start takes longer"
+        );
+        let _ = medium.sync_dir(files::SEGMENTS);
+    }
+    removed > 0
 }
 
 /// Sees to it that the file is there, and its room set aside.

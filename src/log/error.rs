@@ -48,6 +48,14 @@ pub enum Error {
     /// The disk is full; nothing was written.
     #[error("no space left on the medium")]
     NoSpace,
+    /// What was written is there, and can be read; but the disk has no room for what makes it durable.
+    #[error(
+        "the change is made, but not durable yet: the disk has no room for it; free some, and the next sync tries again"
+    )]
+    NotDurable,
+    /// The calling thread would wait for itself.
+    #[error("this thread has a transaction open: commit it or drop it before")]
+    InTransaction,
     /// The log was opened for reading.
     #[error("the store is open for reading only")]
     ReadOnly,
@@ -89,10 +97,7 @@ pub(super) trait Context<T> {
 
 impl<T> Context<T> for io::Result<T> {
     fn context(self, context: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|source| match Trouble::of(&source) {
-            Trouble::Full => Error::NoSpace,
-            Trouble::Passing | Trouble::Device => Error::Io { context: context(), source },
-        })
+        self.map_err(|source| Error::of(context(), source))
     }
 }
 
@@ -106,11 +111,28 @@ pub(super) fn of_sync(error: io::Error) -> io::Error {
     match Trouble::of_sync(&error) {
         Trouble::Passing => error,
         // Whatever it says of itself.
-        Trouble::Full | Trouble::Device => io::Error::other(format!("fsync: {error}")),
+        Trouble::Full | Trouble::Device => io::Error::other(LostSync(error)),
     }
 }
 
+/// Whether it is what [`of_sync`] made of an error.
+pub(super) fn is_lost_sync(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<LostSync>())
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("fsync: {0}")]
+struct LostSync(io::Error);
+
 impl Error {
+    /// What a medium has answered to what was attempted.
+    pub(super) fn of(context: impl Into<String>, source: io::Error) -> Error {
+        match Trouble::of(&source) {
+            Trouble::Full => Error::NoSpace,
+            Trouble::Passing | Trouble::Device => Error::Io { context: context.into(), source },
+        }
+    }
+
     /// The errno of what passes by itself, and was no fault of the medium: nothing has changed, and it can be tried again.
     pub fn passing(&self) -> Option<i32> {
         match self {

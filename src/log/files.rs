@@ -53,7 +53,15 @@ pub(super) fn segment_number(name: &str) -> Option<u32> {
 
 /// Writes a file crash-safely: temporary name, sync, rename, sync of the directory. Returns it open for writing.
 pub(super) fn replace(medium: &dyn Medium, path: &str, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
-    let temporary = format!("{path}.tmp");
+    let file = put_aside(medium, path, bytes)?;
+    put_in_place(medium, path)?;
+    medium.sync_dir("")?;
+    Ok(file)
+}
+
+/// The first half of [`replace`]: a temporary file, which is durable but for its name.
+pub(super) fn put_aside(medium: &dyn Medium, path: &str, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
+    let temporary = format!("{path}{TEMPORARY}");
     match medium.remove(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -61,9 +69,12 @@ pub(super) fn replace(medium: &dyn Medium, path: &str, bytes: &[u8]) -> io::Resu
     let file = medium.create(&temporary)?;
     file.write_all_at(bytes, 0)?;
     file.sync()?;
-    medium.rename(&temporary, path)?;
-    medium.sync_dir("")?;
     Ok(file)
+}
+
+/// The second half: it takes its name. Durably only when the directory is synced.
+pub(super) fn put_in_place(medium: &dyn Medium, path: &str) -> io::Result<()> {
+    medium.rename(&format!("{path}{TEMPORARY}"), path)
 }
 
 /// The whole of a small file; no more than `limit` bytes of it.

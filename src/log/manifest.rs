@@ -17,8 +17,12 @@ const ENTRY_LEN: usize = 40;
 const FROZEN: u32 = 1;
 /// What is said of one whose last entries are damaged.
 pub(super) const LOST_END: &str = "its end is missing";
-/// A manifest holds two entries a segment; one longer than this is damage.
+/// A manifest holds a few entries a segment; one longer than this is damage.
 const MAX_LEN: u64 = 1 << 30;
+/// It is made anew when it has more entries than so many a segment,
+const WASTE: u32 = 4;
+/// and so many more.
+const FEW: u32 = 32;
 
 /// One entry of the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +132,8 @@ pub(super) struct Manifest {
     seed: u32,
     entries: u32,
     synced: u32,
+    /// It is not made anew before it has so many entries.
+    enough: u32,
 }
 
 impl Manifest {
@@ -142,7 +148,16 @@ impl Manifest {
         let contents = Contents { epoch, segments: segments.clone(), frozen: None, durable };
         let (bytes, seed, entries) = contents.encode(store);
         let file = files::replace(medium, files::MANIFEST, &bytes)?;
-        Ok(Manifest { epoch, segments: contents.segments, durable, file: Some(file), seed, entries, synced: entries })
+        Ok(Manifest {
+            epoch,
+            segments: contents.segments,
+            durable,
+            file: Some(file),
+            seed,
+            entries,
+            synced: entries,
+            enough: 0,
+        })
     }
 
     /// Replaces the manifest by one that is never appended to.
@@ -152,7 +167,7 @@ impl Manifest {
 
     /// A manifest that is only looked at.
     pub(super) fn read_only(epoch: u32, segments: SegmentList) -> Manifest {
-        Manifest { epoch, segments, durable: 0, file: None, seed: 0, entries: 0, synced: 0 }
+        Manifest { epoch, segments, durable: 0, file: None, seed: 0, entries: 0, synced: 0, enough: 0 }
     }
 
     /// Reads the manifest. A torn end is ignored: nothing relied on it. But what it was replaced with as a whole has none,
@@ -163,6 +178,10 @@ impl Manifest {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged("it is missing")),
             other => other.context(|| "reading the manifest".into())?,
         };
+        if bytes.len() as u64 >= MAX_LEN {
+            // What is behind that was not read.
+            return Err(damaged("it is too long"));
+        }
         let (header, entries) = bytes.split_at_checked(ENTRY_LEN).ok_or_else(|| damaged("it is too short"))?;
         let (front, crc) = header.split_last_chunk::<4>().ok_or_else(|| damaged("it is too short"))?;
         let seed = u32::from_le_bytes(*crc);
@@ -222,6 +241,35 @@ impl Manifest {
         Some(ManifestHeader { store, epoch, frozen: decoder.u32().ok()? & FROZEN != 0 })
     }
 
+    /// How many entries it has.
+    pub(super) fn len(&self) -> u32 {
+        self.entries
+    }
+
+    /// Whether it is much longer than what it has to say.
+    pub(super) fn is_wasteful(&self) -> bool {
+        let needed = u32::try_from(self.segments.len()).unwrap_or(u32::MAX);
+        self.entries >= self.enough && self.entries > needed.saturating_mul(WASTE).saturating_add(FEW)
+    }
+
+    /// An attempt to make it anew begins: the next one, if this fails, comes when it has grown by half.
+    pub(super) fn put_off(&mut self) {
+        self.enough = self.entries.saturating_add(self.entries / 2);
+    }
+
+    /// The bytes of one that says the same in as few entries as can be, and their number.
+    pub(super) fn encode(&self, store: StoreId) -> (Vec<u8>, u32) {
+        let contents =
+            Contents { epoch: self.epoch, segments: self.segments.clone(), frozen: None, durable: self.durable };
+        let (bytes, _, entries) = contents.encode(store);
+        (bytes, entries)
+    }
+
+    /// It is in this file now, which has just what [`Manifest::encode`] said, durably.
+    pub(super) fn replaced(&mut self, file: Arc<dyn File>, entries: u32) {
+        (self.file, self.entries, self.synced, self.enough) = (Some(file), entries, entries, 0);
+    }
+
     /// Whether all that was appended is durable.
     pub(super) fn is_synced(&self) -> bool {
         self.synced == self.entries
@@ -243,7 +291,8 @@ impl Manifest {
         let end = ENTRY_LEN as u64 * (1 + u64::from(self.entries));
         if let Err(error) = file.write_all_at(&bytes, end) {
             // Nothing half-written is left for a later entry to be read along with. If it is, that is final.
-            file.set_len(end).map_err(io::Error::other)?;
+            let cut = file.set_len(end);
+            cut.map_err(|error| io::Error::other(format!("cutting off half an entry: {error}")))?;
             return Err(error);
         }
         self.entries += changes.len() as u32;

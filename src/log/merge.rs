@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::error::{Context, Error, is_no_space, of_sync};
+use super::error::{Context, Error, is_lost_sync, is_no_space, of_sync};
 use super::manifest::{Change, Sealed};
 use super::record::{ALIGNMENT, Header, Location};
 use super::scan::{Found, Scanner};
@@ -194,6 +194,8 @@ impl MergeWriter<'_> {
         }
         self.log.segments.insert(self.outputs.iter().map(|output| Arc::clone(&output.segment)));
         manifest.sync().map_err(|error| self.log.fail("fsync of the manifest", &error))?;
+        drop(manifest);
+        let _ = self.log.tidy_manifest();
         let sealed = |output: &Output| {
             let Output { end, first_sequence, last_sequence, .. } = *output;
             SealedSegment { id: output.segment.id, end, first_sequence, last_sequence }
@@ -226,10 +228,10 @@ impl MergeWriter<'_> {
 
     fn open(&mut self, sequence: u64) -> Result<(), Error> {
         self.log.check()?;
-        let id = self.log.writer.lock().take_segment_number();
+        let id = self.log.spares.number();
         let epoch = self.log.epoch();
-        let segment = Segment::create(&self.log.cached, id, epoch, self.log.id)
-            .map_err(|error| self.log.failed("creating a merge's output", error))?;
+        let segment =
+            Segment::create(&self.log.cached, id, epoch, self.log.id).map_err(|error| self.not_created(error))?;
         self.outputs.push(Output {
             segment: Arc::new(segment),
             end: u64::from(SEGMENT_HEADER_LEN),
@@ -237,6 +239,15 @@ impl MergeWriter<'_> {
             last_sequence: sequence,
         });
         Ok(())
+    }
+
+    fn not_created(&self, error: std::io::Error) -> Error {
+        let what = "creating a merge's output";
+        match is_lost_sync(&error) {
+            true => self.log.fail(what, &error),
+            // It does not exist, and nothing else is the worse for it.
+            false => Error::of(what, error),
+        }
     }
 
     fn flush(&mut self) -> Result<(), Error> {

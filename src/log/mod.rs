@@ -37,16 +37,19 @@ mod segments;
 mod settle;
 mod snapshot;
 mod snapshot_index;
+mod spares;
 mod statistics;
+mod tidy;
 mod turn;
 mod verify;
 mod writer;
+mod written;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -71,10 +74,11 @@ pub use writer::{Appender, Draft, WRITE_AHEAD};
 use crate::medium::{Cached, Medium, Trouble};
 use ballast::Ballast;
 use manifest::Manifest;
-use segment::Segment;
 use segments::SegmentMap;
+use spares::Spares;
 use turn::{Taken, Turn};
 use writer::Writer;
+use written::{Unsynced, Written};
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -122,6 +126,10 @@ pub struct Log {
     segments: SegmentMap,
     manifest: Mutex<Manifest>,
     writer: Mutex<Writer>,
+    /// The thread that holds the writer, if any does.
+    holder: AtomicUsize,
+    written: Written,
+    spares: Spares,
     /// That of the one thread that syncs.
     syncing: Turn,
     /// Of a log that is only read: where the segments end that were not sealed.
@@ -158,8 +166,7 @@ impl Log {
 
     /// Segments that there are, and their bytes.
     pub fn size(&self) -> (usize, u64) {
-        // In the order in which a writer that needs a new segment takes these locks.
-        let active = self.writer.lock().position();
+        let active = self.written.position();
         let segments = self.segments();
         (segments.all().len(), segments.all().map(|segment| segment.end(active)).sum())
     }
@@ -180,13 +187,25 @@ impl Log {
     }
 
     /// Begins a transaction: the caller is the one writer until the [`Appender`] is dropped.
-    pub fn begin(&self) -> Appender<'_> {
-        Appender::new(self, self.writer.lock())
+    ///
+    /// # Errors
+    /// [`Error::InTransaction`] if the calling thread is the writer already: it would wait for itself.
+    pub fn begin(&self) -> Result<Appender<'_>, Error> {
+        self.check_no_writer()?;
+        Ok(Appender::new(self, self.writer.lock()))
+    }
+
+    /// That the calling thread is not the writer.
+    fn check_no_writer(&self) -> Result<(), Error> {
+        match self.holder.load(Ordering::Relaxed) == writer::this_thread() {
+            true => Err(Error::InTransaction),
+            false => Ok(()),
+        }
     }
 
     /// The highest sequence number given out.
     pub fn written(&self) -> u64 {
-        self.writer.lock().written()
+        self.written.sequence()
     }
 
     /// Makes everything up to `sequence` durable, and with it all that was appended by then, and returns the sequence
@@ -194,8 +213,8 @@ impl Log {
     /// others are likely to come, who would have to wait for the next sync.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] if the manifest has no room for what it must say: nothing is lost, and the next sync tries
-    /// again. Any other failure is final: see [`Log::failure`].
+    /// [`Error::NotDurable`] if the manifest has no room for what it must say: nothing is lost, and the next sync tries
+    /// again. Any other failure but one that [passes](Error::passing) is final: see [`Log::failure`].
     pub fn sync(&self, sequence: u64) -> Result<u64, Error> {
         if sequence > self.durable() {
             self.join_sync();
@@ -222,14 +241,22 @@ impl Log {
     /// Makes everything that was written durable, and seals every segment that is full.
     fn sync_written(&self, turn: &Taken<'_>) -> Result<u64, Error> {
         self.check()?;
-        let (target, retired, active) = self.writer.lock().unsynced();
+        let Unsynced { sequence: target, retired, active } = self.written.unsynced();
         if !retired.is_empty() {
             // Before the active segment is synced, and so before anything in it is acknowledged.
-            self.with_reserve(|| self.seal(&retired)).inspect_err(|_| self.writer.lock().retire_again(retired))?;
+            if let Err(error) = self.with_reserve(|| self.seal(&retired)) {
+                self.written.retire_again(retired);
+                return Err(match error {
+                    Error::NoSpace => Error::NotDurable,
+                    other => other,
+                });
+            }
         }
         let synced = active.map_or(Ok(()), |segment| segment.file.sync());
         synced.map_err(|error| self.fail("fsync of the log", &error))?;
         self.durable.store(target, Ordering::Release);
+        // A failure is heard by whoever writes next.
+        let _ = self.tidy_manifest();
         self.counters.synced(turn.waiters, turn.began.elapsed());
         Ok(target)
     }
@@ -266,17 +293,6 @@ impl Log {
         Ok(())
     }
 
-    /// Prepares the segment after the active one, so that no writer waits for it.
-    ///
-    /// # Errors
-    /// A full disk is reported and can be ignored: the writer tries again when it needs the segment.
-    pub fn prepare(&self) -> Result<(), Error> {
-        let Some(id) = self.writer.lock().wants_segment() else { return Ok(()) };
-        let segment = self.create_segment(id)?;
-        self.writer.lock().prepared(segment);
-        Ok(())
-    }
-
     /// Writes the hint of one sealed segment that has none. Returns whether there was one to write.
     ///
     /// # Errors
@@ -296,25 +312,15 @@ impl Log {
         self.hinted.lock().insert(id);
         let Some(segment) = self.segments.get(id) else { return Ok(true) };
         let written = hint::write(&*self.medium, &segment, &sealed);
+        if written.is_err() {
+            // It is due again.
+            self.hinted.lock().remove(&id);
+        }
         // A merge may have taken the segment away meanwhile.
         if !self.segments.contains(id) {
             let _ = self.medium.remove(&files::hint(id));
         }
         written.context(|| format!("writing the hint of segment {id}")).map(|()| true)
-    }
-
-    fn create_segment(&self, id: u32) -> Result<Arc<Segment>, Error> {
-        self.check()?;
-        let mut manifest = self.manifest.lock();
-        // Until the manifest names it, the segment does not exist, and a full disk is no harm.
-        let announced = Segment::create(&self.cached, id, manifest.epoch, self.id).and_then(|segment| {
-            manifest.append(&manifest::Change::Open { segment: id })?;
-            Ok(Arc::new(segment))
-        });
-        let segment = announced.map_err(|error| self.failed("creating a segment", error))?;
-        manifest.sync().map_err(|error| self.fail("fsync of the manifest", &error))?;
-        self.segments.insert([Arc::clone(&segment)]);
-        Ok(segment)
     }
 
     /// The body of a record, verified against its checksums and against what the caller knows of it.
@@ -328,8 +334,7 @@ impl Log {
 
     /// Whether a segment reaches so far that a record with a body of this length may be there.
     pub fn may_hold(&self, location: Location, body_len: u32) -> bool {
-        // In the order in which a writer that needs a new segment takes these locks.
-        let active = self.writer.lock().position();
+        let active = self.written.position();
         let end = self.segments.get(location.segment).map_or(0, |segment| segment.end(active));
         u64::from(location.offset) + record::record_len(body_len as usize) <= end
     }
@@ -345,12 +350,10 @@ impl Log {
     /// What has failed before anything depended on it, and has left nothing behind: only a fault of the medium is final.
     fn failed(&self, what: &str, error: std::io::Error) -> Error {
         match Trouble::of(&error) {
-            Trouble::Full => Error::NoSpace,
-            Trouble::Passing => Error::Io { context: what.into(), source: error },
             Trouble::Device => self.fail(what, &error),
+            Trouble::Full | Trouble::Passing => Error::of(what, error),
         }
     }
-
     /// Latches a failure: nothing is written from here on.
     fn fail(&self, what: &str, error: &std::io::Error) -> Error {
         let reason = format!("{what} failed: {error}");

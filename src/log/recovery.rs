@@ -23,10 +23,12 @@ use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::segments::SegmentMap;
 use super::settle::{Tail, prove, settle};
 use super::snapshot::Snapshots;
+use super::spares::Spares;
 use super::statistics::Counters;
 use super::turn::Turn;
 use super::writer::Writer;
-use super::{AtomicU64, BTreeMap, Log, LogOptions, Mutex, OnceLock};
+use super::written::Written;
+use super::{AtomicU64, AtomicUsize, BTreeMap, Log, LogOptions, Mutex, OnceLock};
 use crate::medium::{Cached, Medium};
 
 /// A record met during recovery.
@@ -134,6 +136,10 @@ impl Log {
                     Err(error) if is_no_space(&error) && ballast::give_up(&*medium) => settle(),
                     other => other,
                 };
+                let settled = match settled {
+                    Err(error) if is_no_space(&error) && give_up_zeros(&tail) => settle(),
+                    other => other,
+                };
                 settled.context(|| "settling the log".into())?
             }
         };
@@ -141,7 +147,8 @@ impl Log {
             // Not before the new manifest is durable: the one that was read may have been in the kernel's memory only.
             remove_strangers(&*medium, &manifest.segments).context(|| "clearing away what no manifest names".into())?;
         }
-        let mut writer = Writer::new(last_sequence + 1, highest + 1);
+        let mut writer = Writer::new(last_sequence + 1);
+        let mut spares = VecDeque::new();
         // Records go on where the last one ended; an empty segment behind that one is spare.
         for tail in tail.iter().rev().take_while(|tail| tail.clean) {
             let segment = Arc::clone(&tail.segment);
@@ -150,17 +157,21 @@ impl Log {
                 writer.resume(segment, tail.end, written, tail.first_sequence);
                 break;
             }
-            writer.prepared(segment);
+            spares.push_front(segment);
         }
         if options.read_only {
-            let ended = tail.iter().filter(|tail| tail.segment.id != writer.position().0);
+            let active = writer.active().map_or(0, |(segment, _)| segment.id);
+            let ended = tail.iter().filter(|tail| tail.segment.id != active);
             ended.for_each(|tail| tail.segment.close(tail.end));
         }
         let log = Log {
             id,
             segments: SegmentMap::new(segments, Arc::clone(&medium)),
             manifest: Mutex::new(manifest),
+            written: Written::new(last_sequence, writer.active()),
             writer: Mutex::new(writer),
+            holder: AtomicUsize::new(0),
+            spares: Spares::new(spares, highest.saturating_add(1)),
             syncing: Turn::default(),
             unsealed: tail.iter().map(|tail| (tail.segment.id, Some(tail.sealed()))).collect(),
             snapshots: Snapshots::new(frozen),
@@ -238,6 +249,15 @@ fn forget_empty(list: &mut SegmentList, segments: &mut BTreeMap<u32, Arc<Segment
     }
     segments.retain(|number, _| list.contains_key(number));
     Ok(())
+}
+
+/// Cuts off half of the zeros that were written ahead: the other half is for the removals that make room again. False if
+/// there are none.
+fn give_up_zeros(tails: &[Tail]) -> bool {
+    tails.iter().any(|tail| {
+        let zeros = tail.segment.file.len().unwrap_or(0).saturating_sub(tail.end);
+        tail.clean && zeros > 1 && tail.segment.file.set_len(tail.end + zeros / 2).is_ok()
+    })
 }
 
 /// Removes segments that the manifest does not name: inputs of a merge that was completed, or outputs of one that was

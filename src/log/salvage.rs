@@ -28,7 +28,7 @@ impl Log {
 
     /// Whether nothing is appended to a segment any more.
     pub fn is_ended(&self, id: u32) -> bool {
-        let active = self.writer.lock().position();
+        let active = self.written.position();
         self.segments.get(id).is_some_and(|segment| segment.is_ended() && segment.id != active.0)
     }
 

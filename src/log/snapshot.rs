@@ -90,6 +90,7 @@ impl Log {
     /// [`Error::SnapshotExists`]; those of the medium, after which there is no snapshot of this name, and nothing else
     /// has changed.
     pub fn snapshot(&self, name: &str, taken: i64) -> Result<Snapshot, Error> {
+        self.check_no_writer()?;
         let mut told = self.snapshots.making.lock();
         self.check()?;
         let (place, temporary) = (path(name), path(name) + TEMPORARY);
@@ -308,9 +309,13 @@ impl Log {
 
     /// Ends the active segment, and says which segments hold everything up to there, durably.
     fn freeze(&self, taken: i64) -> Result<Contents, Error> {
-        let last_sequence = self.begin().leave_active()?;
+        let last_sequence = self.begin()?.leave_active()?;
         if let Some(turn) = self.syncing.take(|| false) {
-            self.sync_written(&turn)?;
+            self.sync_written(&turn).map_err(|error| match error {
+                // Of a snapshot nothing is there.
+                Error::NotDurable => Error::NoSpace,
+                other => other,
+            })?;
         }
         let manifest = self.manifest.lock();
         let mut segments = manifest.segments.clone();

@@ -19,6 +19,10 @@ const WAITERS: [u64; 12] = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
 pub struct LogStatistics {
     /// Bytes that were appended: records with their headers.
     pub appended: u64,
+    /// How often the writer went on in another segment,
+    pub rotations: u64,
+    /// and how many times it had to wait for that one, because it was not prepared.
+    pub segments_awaited: u64,
     /// How long each sync took, in microseconds.
     pub sync_latency: Distribution,
     /// How many waited for each sync. Who comes while one runs is counted with the next, although that one may do.
@@ -29,6 +33,8 @@ pub struct LogStatistics {
 #[derive(Debug)]
 pub(super) struct Counters {
     appended: AtomicU64,
+    rotations: AtomicU64,
+    awaited: AtomicU64,
     latency: Histogram<16>,
     waiters: Histogram<12>,
 }
@@ -36,13 +42,24 @@ pub(super) struct Counters {
 impl Default for Counters {
     fn default() -> Counters {
         let (latency, waiters) = (Histogram::new(&LATENCY), Histogram::new(&WAITERS));
-        Counters { appended: AtomicU64::new(0), latency, waiters }
+        let (appended, rotations, awaited) = Default::default();
+        Counters { appended, rotations, awaited, latency, waiters }
     }
 }
 
 impl Counters {
     pub(super) fn appended(&self, bytes: u64) {
         self.appended.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The writer goes on in another segment.
+    pub(super) fn rotated(&self) {
+        self.rotations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has to wait for that.
+    pub(super) fn segment_awaited(&self) {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A sync has succeeded, for so many who waited.
@@ -54,6 +71,8 @@ impl Counters {
     pub(super) fn statistics(&self) -> LogStatistics {
         LogStatistics {
             appended: self.appended.load(Ordering::Relaxed),
+            rotations: self.rotations.load(Ordering::Relaxed),
+            segments_awaited: self.awaited.load(Ordering::Relaxed),
             sync_latency: self.latency.distribution(),
             sync_waiters: self.waiters.distribution(),
         }

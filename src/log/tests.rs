@@ -50,7 +50,7 @@ fn recovered(disk: &SimDisk) -> (Report, Vec<Seen>) {
 fn append(log: &Log, records: &[(u64, &[u8])]) -> Result<Vec<Location>, Error> {
     let drafts: Vec<Draft<'_>> =
         records.iter().map(|&(entry, front)| Draft { kind: 1, entry, front, bulk: &[] }).collect();
-    log.begin().append(&drafts)
+    log.begin()?.append(&drafts)
 }
 
 /// Appends `count` transactions of one record each, whose entries are their sequence numbers, and syncs.

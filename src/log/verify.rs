@@ -76,8 +76,7 @@ type Watcher<'w> = dyn FnMut(Seen<'_>) -> ControlFlow<()> + 'w;
 impl Log {
     /// Every segment that there is, with where its records end now.
     pub fn spans(&self) -> Vec<Span> {
-        // In the order in which a writer that needs a new segment takes these locks.
-        let active = self.writer.lock().position();
+        let active = self.written.position();
         let segments = self.segments();
         segments.all().map(|segment| Span { segment: Arc::clone(segment), end: segment.end(active) }).collect()
     }

@@ -18,6 +18,13 @@ use super::{Log, Ordering};
 /// Zeros written ahead, in bytes: enough for a thousand small transactions.
 pub const WRITE_AHEAD: u32 = 1 << 20;
 
+/// Where the first record of a segment begins.
+const FIRST_RECORD: u64 = SEGMENT_HEADER_LEN as u64;
+
+/// So many segments may wait to be sealed, each with its file open. Then the writer waits for a sync: the disk is slower than
+/// it.
+const MOST_RETIRED: usize = 16;
+
 /// Transactions of more bytes write no zeros: writing twice would cost them more than it saves.
 const SMALL: u64 = 64 << 10;
 
@@ -125,18 +132,14 @@ impl Retired {
 #[derive(Debug)]
 pub(super) struct Writer {
     active: Option<Active>,
-    /// An empty segment that follows the active one.
-    spare: Option<Arc<Segment>>,
-    retired: Vec<Retired>,
     next_sequence: u64,
-    next_segment: u32,
     buffer: Vec<u8>,
 }
 
 impl Writer {
     /// A writer that goes on with `next_sequence`, in no segment yet.
-    pub(super) fn new(next_sequence: u64, next_segment: u32) -> Writer {
-        Writer { active: None, spare: None, retired: Vec::new(), next_sequence, next_segment, buffer: Vec::new() }
+    pub(super) fn new(next_sequence: u64) -> Writer {
+        Writer { active: None, next_sequence, buffer: Vec::new() }
     }
 
     /// Goes on in a segment whose records end at `offset`, with nothing but zeros behind them in the file, which is as long as
@@ -145,58 +148,27 @@ impl Writer {
         self.active = Some(Active { segment, offset, written, first_sequence });
     }
 
-    /// Has an empty segment ready for when the active one is full.
-    pub(super) fn prepared(&mut self, segment: Arc<Segment>) {
-        // One that the writer has overtaken stays empty: segments are written in order of their numbers.
-        if segment.id > self.position().0 {
-            self.spare = Some(segment);
-        }
+    /// The active segment and where its records end.
+    pub(super) fn active(&self) -> Option<(Arc<Segment>, u64)> {
+        self.active.as_ref().map(|active| (Arc::clone(&active.segment), active.offset))
     }
 
-    /// A number for a segment to prepare, if none is ready.
-    pub(super) fn wants_segment(&mut self) -> Option<u32> {
-        self.spare.is_none().then(|| self.take_segment_number())
-    }
-
-    pub(super) fn take_segment_number(&mut self) -> u32 {
-        let number = self.next_segment;
-        self.next_segment = self.next_segment.saturating_add(1);
-        number
-    }
-
-    /// The highest sequence number given out.
-    pub(super) fn written(&self) -> u64 {
-        self.next_sequence - 1
-    }
-
-    /// The active segment's number and where its records end.
-    pub(super) fn position(&self) -> (u32, u64) {
-        self.active.as_ref().map_or((0, 0), |active| (active.segment.id, active.offset))
-    }
-
-    /// The last sequence number given out and the segments that a sync of it must cover. The retired ones are handed
-    /// over: the caller seals them.
-    pub(super) fn unsynced(&mut self) -> (u64, Vec<Retired>, Option<Arc<Segment>>) {
-        let active = self.active.as_ref().map(|active| Arc::clone(&active.segment));
-        (self.next_sequence - 1, std::mem::take(&mut self.retired), active)
-    }
-
-    /// Takes back retired segments that could not be sealed, in front of those that were retired meanwhile.
-    pub(super) fn retire_again(&mut self, mut retired: Vec<Retired>) {
-        retired.append(&mut self.retired);
-        self.retired = retired;
-    }
-
-    /// Retires the active segment and goes on in the spare one.
-    fn rotate(&mut self, segment: Arc<Segment>) {
-        if let Some(Active { segment, offset, written, first_sequence }) = self.active.take() {
+    /// Leaves the active segment for another one.
+    fn rotate(&mut self, segment: Arc<Segment>) -> Option<Retired> {
+        let retired = self.active.take().map(|Active { segment, offset, written, first_sequence }| {
             segment.close(offset);
             let last_sequence = self.next_sequence - 1;
-            self.retired.push(Retired { segment, end: offset, written, first_sequence, last_sequence });
-        }
-        let start = u64::from(SEGMENT_HEADER_LEN);
-        self.resume(segment, start, start, self.next_sequence);
+            Retired { segment, end: offset, written, first_sequence, last_sequence }
+        });
+        self.resume(segment, FIRST_RECORD, FIRST_RECORD, self.next_sequence);
+        retired
     }
+}
+
+/// What a thread is known by, among those that are there.
+pub(super) fn this_thread() -> usize {
+    thread_local!(static PLACE: u8 = const { 0 });
+    PLACE.with(|place| std::ptr::from_ref(place) as usize)
 }
 
 /// The right to append, held by one thread at a time.
@@ -210,6 +182,7 @@ pub struct Appender<'a> {
 
 impl<'a> Appender<'a> {
     pub(super) fn new(log: &'a Log, writer: MutexGuard<'a, Writer>) -> Appender<'a> {
+        log.holder.store(this_thread(), Ordering::Relaxed);
         Appender { log, writer, frees: false }
     }
 
@@ -304,6 +277,7 @@ impl<'a> Appender<'a> {
         }
         self.log.counters.appended(total);
         writer.next_sequence += count as u64;
+        self.log.written.appended(writer.next_sequence - 1, active.offset);
         if writer.buffer.capacity() > 4 << 20 {
             writer.buffer = Vec::new();
         }
@@ -320,19 +294,26 @@ impl<'a> Appender<'a> {
         if self.writer.active.as_ref().is_some_and(|active| active.offset > u64::from(SEGMENT_HEADER_LEN)) {
             self.rotate()?;
         }
-        Ok(self.writer.written())
+        Ok(self.writer.next_sequence - 1)
     }
 
     fn rotate(&mut self) -> Result<(), Error> {
-        let segment = match self.writer.spare.take() {
-            Some(segment) => segment,
-            None => {
-                let number = self.writer.take_segment_number();
-                self.log.create_segment(number)?
-            }
-        };
-        self.writer.rotate(segment);
+        let segment = self.log.next_segment()?;
+        let retired = self.writer.rotate(Arc::clone(&segment));
+        let waiting = self.log.written.rotated(retired, segment, FIRST_RECORD);
+        self.log.tell_rotated();
+        if waiting > MOST_RETIRED {
+            // That they cannot be sealed is heard by who waits for it.
+            let _ = self.log.sync(self.writer.next_sequence - 1);
+            self.log.check()?;
+        }
         Ok(())
+    }
+}
+
+impl Drop for Appender<'_> {
+    fn drop(&mut self) {
+        self.log.holder.store(0, Ordering::Relaxed);
     }
 }
 

@@ -147,6 +147,8 @@ impl Error {
             Error::BatchTooLarge => libc::ENOMEM,
             Error::ReadOnly => libc::EROFS,
             Error::Closing => libc::ESHUTDOWN,
+            Error::Log(log::Error::NotDurable) => libc::ENOSPC,
+            Error::Log(log::Error::InTransaction) => libc::EDEADLK,
             Error::DamagedKey { source: error, .. } | Error::Log(error) => error.passing().unwrap_or(libc::EIO),
             Error::Strict(_) => libc::EIO,
         }

@@ -141,7 +141,7 @@ impl Store {
         let mut gone = Vec::new();
         while self.expires() && self.is_due(self.now()) {
             self.check_writable()?;
-            gone.extend(Transaction::new(self).expire()?);
+            gone.extend(Transaction::new(self)?.expire()?);
         }
         Ok(gone)
     }

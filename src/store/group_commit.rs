@@ -4,6 +4,9 @@
 //! sync or the next. Whoever cannot (an event loop) leaves a callback; a thread syncs for all callbacks at once, and
 //! while it does the next group forms. The same thread sees to it that nothing stays off the medium for longer than
 //! a second.
+//!
+//! A second thread keeps house: it prepares the next segment as soon as one was used, so that no writer makes one itself, and
+//! looks after the reserve file.
 
 use std::mem;
 use std::sync::Arc;
@@ -24,6 +27,8 @@ pub type Callback = Box<dyn FnOnce(Result<(), Error>) + Send>;
 #[derive(Default)]
 struct Queue {
     waiting: Vec<(u64, Callback)>,
+    /// A segment is full: it is to be sealed.
+    full: bool,
     stop: bool,
 }
 
@@ -31,22 +36,63 @@ struct Shared {
     log: Arc<Log>,
     queue: Mutex<Queue>,
     wake: Condvar,
+    bell: Arc<Bell>,
+}
+
+/// Wakes the thread that keeps house.
+#[derive(Default)]
+struct Bell {
+    state: Mutex<BellState>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct BellState {
+    rung: bool,
+    stop: bool,
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.state.lock().rung = true;
+        self.rung.notify_one();
+    }
+
+    /// Waits until it rings, or for so long. Returns whether it did, and whether it is over.
+    fn wait(&self, time: Duration) -> (bool, bool) {
+        let mut state = self.state.lock();
+        if !state.rung && !state.stop {
+            self.rung.wait_for(&mut state, time);
+        }
+        (mem::take(&mut state.rung), state.stop)
+    }
 }
 
 /// Shares each fsync of the log among all who wait for one.
 pub(super) struct GroupCommit {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl GroupCommit {
-    /// Without a thread, callbacks are served by whoever leaves them.
+    /// Without threads, callbacks are served by whoever leaves them.
     pub(super) fn new(log: Arc<Log>, background: bool) -> std::io::Result<GroupCommit> {
-        let shared = Arc::new(Shared { log, queue: Mutex::default(), wake: Condvar::new() });
-        let run =
-            |shared: Arc<Shared>| std::thread::Builder::new().name("caskfs-sync".into()).spawn(move || shared.run());
-        let thread = background.then(|| run(Arc::clone(&shared))).transpose()?;
-        Ok(GroupCommit { shared, thread })
+        let bell = Arc::new(Bell::default());
+        let shared = Arc::new(Shared { log, queue: Mutex::default(), wake: Condvar::new(), bell });
+        let mut commits = GroupCommit { shared, threads: Vec::new() };
+        if background {
+            let bell = Arc::clone(&commits.shared.bell);
+            commits.shared.log.when_rotated(Box::new(move || bell.ring()));
+            commits.spawn("caskfs-sync", Shared::run)?;
+            commits.spawn("caskfs-house", Shared::keep_house)?;
+        }
+        Ok(commits)
+    }
+
+    fn spawn(&mut self, name: &str, run: fn(&Shared)) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        self.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || run(&shared))?);
+        Ok(())
     }
 
     /// Waits until `sequence` is durable.
@@ -59,7 +105,7 @@ impl GroupCommit {
         if sequence <= self.shared.log.durable() {
             return done(Ok(()));
         }
-        if self.thread.is_none() {
+        if self.threads.is_empty() {
             return done(self.wait(sequence));
         }
         self.shared.log.join_sync();
@@ -70,9 +116,11 @@ impl GroupCommit {
 
 impl Drop for GroupCommit {
     fn drop(&mut self) {
+        self.shared.bell.state.lock().stop = true;
+        self.shared.bell.rung.notify_one();
         self.shared.queue.lock().stop = true;
         self.shared.wake.notify_one();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // A panic in it was reported on standard error by the runtime.
             let _ = thread.join();
         }
@@ -84,9 +132,10 @@ impl Shared {
         loop {
             let (last, stop) = {
                 let mut queue = self.queue.lock();
-                if queue.waiting.is_empty() && !queue.stop {
+                if queue.waiting.is_empty() && !queue.full && !queue.stop {
                     self.wake.wait_for(&mut queue, INTERVAL);
                 }
+                queue.full = false;
                 (queue.waiting.iter().map(|(sequence, _)| *sequence).max(), queue.stop)
             };
             let wanted = last.unwrap_or(0).max(self.log.written());
@@ -95,10 +144,6 @@ impl Shared {
             for (sequence, done) in self.served(reached) {
                 done(self.log.sync_joined(sequence).map(drop).map_err(Error::from));
             }
-            // A full disk is met again, and reported, by the writer that needs the segment.
-            let _ = self.log.prepare();
-            self.log.keep_reserve();
-            self.log.clear_removed_snapshots();
             if stop && self.queue.lock().waiting.is_empty() {
                 return;
             }
@@ -112,5 +157,22 @@ impl Shared {
             mem::take(&mut queue.waiting).into_iter().partition(|(sequence, _)| *sequence <= reached);
         queue.waiting = waiting;
         served
+    }
+
+    fn keep_house(&self) {
+        loop {
+            let (rung, stop) = self.bell.wait(INTERVAL);
+            if stop {
+                return;
+            }
+            // A full disk is met again, and reported, by the writer that needs the segment.
+            let _ = self.log.prepare();
+            if rung {
+                self.queue.lock().full = true;
+                self.wake.notify_one();
+            }
+            self.log.keep_reserve();
+            self.log.clear_removed_snapshots();
+        }
     }
 }

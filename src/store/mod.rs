@@ -155,6 +155,8 @@ pub struct Info {
     pub durable: u64,
     /// Why the store refuses writes, if a write or sync has failed.
     pub failure: Option<String>,
+    /// What of the work in the background (merging, hints) fails, and is tried again later.
+    pub background_trouble: Option<String>,
     /// Room on the medium.
     pub space: Space,
 }
@@ -364,6 +366,7 @@ impl Store {
             written: self.log.written(),
             durable: self.log.durable(),
             failure: self.log.failure().map(str::to_owned),
+            background_trouble: self.background_trouble(),
             space: self.space()?,
         })
     }
@@ -382,11 +385,12 @@ impl Store {
     /// a second. It finds nothing that has expired.
     ///
     /// # Errors
-    /// [`Error::ReadOnly`], or the failure that made the store refuse writes.
+    /// [`Error::ReadOnly`], or the failure that made the store refuse writes; [`log::Error::InTransaction`](crate::log::Error)
+    /// within [`Error::Log`] if the calling thread has one open.
     pub fn begin(&self) -> Result<Transaction<'_>, Error> {
         self.check_writable()?;
         loop {
-            let transaction = Transaction::new(self);
+            let transaction = Transaction::new(self)?;
             if !self.is_due(transaction.now()) {
                 return Ok(transaction);
             }

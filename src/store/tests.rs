@@ -1,5 +1,6 @@
 //! The store against a simulated disk.
 
+mod background;
 mod backup;
 mod bad_blocks;
 mod batch;

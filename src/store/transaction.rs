@@ -89,10 +89,10 @@ impl Equivalent<(EntryId, Box<[u8]>)> for NameOf<'_> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn new(store: &'a Store) -> Transaction<'a> {
-        let appender = store.log.begin();
+    pub(super) fn new(store: &'a Store) -> Result<Transaction<'a>, Error> {
+        let appender = store.log.begin()?;
         let next_id = store.keydir.read().next_id;
-        Transaction {
+        Ok(Transaction {
             store,
             appender,
             now: store.now(),
@@ -107,7 +107,7 @@ impl<'a> Transaction<'a> {
             put: 0,
             seal_at: AT_ONCE,
             held: None,
-        }
+        })
     }
 
     /// Says which user it is made for: on a full disk there is less of the reserve for others than root and the store's

@@ -184,6 +184,7 @@ fn info(store: &Store) -> Result<StoreInfo, Failure> {
         sequence: info.written,
         durable_sequence: info.durable,
         failure: info.failure,
+        background_trouble: info.background_trouble,
         recovery,
         statistics: statistics.into(),
         ..StoreInfo::default()

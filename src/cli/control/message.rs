@@ -218,6 +218,9 @@ pub(in crate::cli) struct StoreInfo {
     pub(in crate::cli) durable_sequence: u64,
     /// Why it refuses writes, if a write failed.
     pub(in crate::cli) failure: Option<String>,
+    /// What of the work in the background fails, and is tried again later.
+    #[serde(default)]
+    pub(in crate::cli) background_trouble: Option<String>,
     pub(in crate::cli) mountpoint: Option<String>,
     pub(in crate::cli) daemon_pid: Option<u32>,
     pub(in crate::cli) recovery: Recovery,

@@ -33,9 +33,19 @@ pub(super) fn text(filesystem: &Filesystem) -> Result<String, Error> {
     let failed = u8::from(info.failure.is_some());
     page.gauge("caskfs_failed", "1 if a write or sync has failed, so that the store refuses all changes.", failed);
 
+    let trouble = u8::from(info.background_trouble.is_some());
+    page.gauge(
+        "caskfs_background_trouble",
+        "1 while merging or writing hints fails and is tried again later.",
+        trouble,
+    );
+
     page.counter("caskfs_put_bytes_total", "Bytes of values handed in.", statistics.put_bytes);
     page.counter("caskfs_expired_keys_total", "Keys removed because they expired.", statistics.expired);
     page.counter("caskfs_appended_bytes_total", "Bytes appended to the log.", log.appended);
+    page.counter("caskfs_rotations_total", "Segments that were filled and left.", log.rotations);
+    let awaited = log.segments_awaited;
+    page.counter("caskfs_segments_awaited_total", "Segments that a writer had to wait for.", awaited);
     page.counter("caskfs_merges_total", "Merges completed.", merges.merges);
     page.counter("caskfs_merge_read_bytes_total", "Bytes of segments that merges took away.", merges.bytes_read);
     page.counter("caskfs_merge_written_bytes_total", "Bytes that merges wrote instead.", merges.bytes_written);

@@ -252,7 +252,7 @@ fn disk_with(name: &[u8], like: &[u8]) -> SimDisk {
     };
     let (log, _) = Log::open(Arc::new(disk.clone()), options, &mut look).unwrap();
     let (kind, entry, front) = found.unwrap();
-    log.begin().append(&[Draft { kind, entry, front: &front, bulk: b"value" }]).unwrap();
+    log.begin().unwrap().append(&[Draft { kind, entry, front: &front, bulk: b"value" }]).unwrap();
     log.sync(log.written()).unwrap();
     disk
 }

@@ -59,7 +59,7 @@ fn a_full_disk_delays_the_seal_of_a_segment() {
     let space = disk.space().unwrap();
     disk.set_capacity(Some(space.total - space.free));
     let result = log.sync(20);
-    assert!(matches!(result, Err(Error::NoSpace)), "{result:?}");
+    assert!(matches!(result, Err(Error::NotDurable)), "{result:?}");
     assert_eq!((log.durable(), log.failure()), (0, None));
     disk.set_capacity(None);
     fill(&log, 5);

@@ -37,8 +37,8 @@ fn a_hint_leaves_out_the_bulk() {
         Draft { kind: 3, entry: 7, front: b"front", bulk: &[9; 500] },
         Draft { kind: 4, entry: 8, front: b"", bulk: b"" },
     ];
-    log.begin().append(&drafts).unwrap();
-    log.begin().append(&[Draft { kind: 1, entry: 9, front: &[1; 600], bulk: b"" }]).unwrap();
+    log.begin().unwrap().append(&drafts).unwrap();
+    log.begin().unwrap().append(&[Draft { kind: 1, entry: 9, front: &[1; 600], bulk: b"" }]).unwrap();
     log.sync(log.written()).unwrap();
     assert!(log.write_hint().unwrap());
     assert!(disk.file(HINT).unwrap().len() < 100);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::log::manifest::{Change, Manifest, SegmentList};
-use crate::medium::Medium;
+use crate::medium::{Fault, Medium};
 
 /// A disk with 40 records in several segments.
 fn filled_disk() -> SimDisk {
@@ -130,5 +130,64 @@ fn a_damaged_format_file_is_no_other_store() {
     for len in 0..bytes.len() - 1 {
         let error = open_with(&with_file(&disk, "format", &bytes[..len]), options(600)).unwrap_err();
         assert!(matches!(error, Error::NotAStore | Error::NotEmpty | Error::DamagedFile { .. }), "{len}: {error}");
+    }
+}
+
+/// A store that is open for years would have one that grows for ever.
+#[test]
+fn a_manifest_is_made_anew_while_the_log_is_open() {
+    let disk = SimDisk::new();
+    let log = open(&disk, 300).0;
+    let len = || disk.file("manifest").unwrap().len() as u64;
+    let mut longest = 0;
+    for round in 0..60u64 {
+        fill(&log, 10);
+        // All but the newest go.
+        let run = log.sealed();
+        log.merge_writer().install(&run).unwrap();
+        log.drop_segments(&run.iter().map(|segment| segment.id).collect::<Vec<_>>());
+        longest = longest.max(len());
+        let list = Manifest::read(&disk, ID).unwrap().segments;
+        assert_eq!(list.len(), log.size().0, "{round}");
+        if round % 10 == 0 {
+            // With every power cut, before and after.
+            for image in disk.power_cut_images(round, 6) {
+                assert_eq!(Manifest::read(&image, ID).unwrap().epoch, 1);
+                open(&image, 300);
+            }
+        }
+    }
+    let segments = log.size().0 as u64;
+    assert!(log.written() == 600 && segments < 10);
+    assert!(longest < 40 * (4 * 12 + 32 + 20), "{longest} bytes for {segments} segments");
+}
+
+#[test]
+fn a_manifest_that_cannot_be_made_anew_goes_on_as_it_is() {
+    for fault in [Fault::NoSpace, Fault::Io, Fault::Errno(libc::ENOMEM)] {
+        for nth in 0..400 {
+            let disk = SimDisk::new();
+            let log = open(&disk, 300).0;
+            fill(&log, 60);
+            disk.fail_at(disk.operations() + nth, fault);
+            let mut entry = log.written();
+            while entry < 110 && log.failure().is_none() {
+                if append(&log, &[(entry + 1, &body(entry + 1))]).is_ok() {
+                    entry += 1;
+                }
+                let _ = log.sync(entry);
+                if log.sealed().len() > 8 {
+                    let run = log.sealed();
+                    if log.merge_writer().install(&run).is_ok() {
+                        log.drop_segments(&run.iter().map(|segment| segment.id).collect::<Vec<_>>());
+                    }
+                }
+            }
+            let durable = log.durable();
+            let image = disk.power_cut_images(nth, 1).remove(0);
+            let (report, seen) = recovered(&image);
+            assert_eq!(report.damage, vec![], "{fault:?} at {nth}");
+            assert!(seen.last().map_or(0, |(sequence, ..)| *sequence) >= durable, "{fault:?} at {nth}");
+        }
     }
 }

@@ -139,9 +139,9 @@ fn recovery_shows_the_records_of_a_transaction_in_order_and_the_fronts_of_their_
         Draft { kind: 4, entry: 2, front: &[], bulk: &[] },
         Draft { kind: 5, entry: 3, front: &[], bulk: b"d" },
     ];
-    let locations = log.begin().append(&drafts).unwrap();
+    let locations = log.begin().unwrap().append(&drafts).unwrap();
     assert_eq!(locations.len(), 3);
-    assert!(log.begin().append(&[]).unwrap().is_empty());
+    assert!(log.begin().unwrap().append(&[]).unwrap().is_empty());
     assert_eq!(*log.read(locations[0], 3, 1).unwrap(), *b"abc");
     assert_eq!(log.written(), 3);
     let expected = vec![(1, 1, Some(b"a".to_vec())), (2, 2, Some(vec![])), (3, 3, Some(vec![]))];
@@ -155,9 +155,9 @@ fn what_is_too_large_is_refused_and_changes_nothing() {
     fill(&log, 3);
     let body = vec![0; MAX_BODY];
     let drafts = vec![Draft { kind: 1, entry: 1, front: &[], bulk: &body }; 256];
-    let result = log.begin().append(&drafts);
+    let result = log.begin().unwrap().append(&drafts);
     assert!(matches!(result, Err(Error::TooLarge(_))), "{result:?}");
-    let result = log.begin().append(&[Draft { kind: 1, entry: 1, front: b"x", bulk: &body }]);
+    let result = log.begin().unwrap().append(&[Draft { kind: 1, entry: 1, front: b"x", bulk: &body }]);
     assert!(matches!(result, Err(Error::TooLarge(_))), "{result:?}");
     fill(&log, 3);
     assert_eq!(recovered(&disk).1, filled(1..=6));

@@ -30,6 +30,7 @@ mod throttle;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
@@ -97,6 +98,8 @@ pub(super) struct Merger {
     stopped: Mutex<bool>,
     wake: Condvar,
     statistics: Mutex<MergeStatistics>,
+    /// What the background does not get on with, and why.
+    trouble: Mutex<BTreeMap<&'static str, String>>,
     /// What is known of the segments that merges wrote. Of others all that is not live is taken for dead; the first
     /// merge of them tells.
     residues: Mutex<HashMap<u32, Residue>>,
@@ -175,6 +178,13 @@ impl Store {
         *self.merger.statistics.lock()
     }
 
+    /// What of the work in the background fails, and is tried again later: `None` if all goes well.
+    pub(super) fn background_trouble(&self) -> Option<String> {
+        let trouble = self.merger.trouble.lock();
+        let lines: Vec<String> = trouble.iter().map(|(what, why)| format!("{what}: {why}")).collect();
+        (!lines.is_empty()).then(|| lines.join("; "))
+    }
+
     /// Ends merging for as long as the store is open: a merge that is under way is given up. Dropping the store does so
     /// too.
     pub fn stop_merging(&self) {
@@ -200,6 +210,7 @@ impl Merger {
             stopped: Mutex::default(),
             wake: Condvar::new(),
             statistics: Mutex::default(),
+            trouble: Mutex::default(),
             residues: Mutex::default(),
             damaged: Mutex::default(),
             futile: Mutex::default(),
@@ -251,7 +262,7 @@ impl Merger {
             if let Some(run) = plan::choose(&candidates, &limits.with_room(room)) {
                 match self.run_merge(&candidates, run, throttle) {
                     // Headers and whole blocks took more than was counted.
-                    Err(Error::NoSpace) => room /= 2,
+                    Err(Error::NoSpace | Error::Log(LogError::NotDurable)) => room /= 2,
                     other => return other.map(|()| true),
                 }
             } else if plan::choose(&candidates, limits).is_none() {
@@ -312,7 +323,7 @@ impl Merger {
         let inputs: Vec<u32> = run.iter().map(|segment| segment.id).collect();
         let closed = {
             // Whoever is about to stage a share has looked already.
-            let _writer = self.log.begin();
+            let _writer = self.log.begin()?;
             self.keydir.write().close_segments(&inputs)
         };
         if !closed {

@@ -84,7 +84,7 @@ struct Owner<'a> {
 impl Owner<'_> {
     /// Goes on at `start`. What the entry is does not change meanwhile, since nobody else writes.
     fn make_piece_own(&self, start: u64) -> Result<Piece, Error> {
-        let mut appender = self.log.begin();
+        let mut appender = self.log.begin()?;
         let (named, borrowed) = {
             let keydir = self.keydir.read();
             let Some(node) = keydir.get(self.entry) else { return Ok(Piece::Last) };

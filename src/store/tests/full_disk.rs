@@ -208,3 +208,113 @@ fn a_reader_leaves_the_reserve_alone() {
     drop(store);
     assert_eq!(disk.file("reserve").unwrap(), [1; 10]);
 }
+
+/// Others have filled the disk to the last byte, and the reserve file is gone too.
+#[test]
+fn a_store_on_a_full_disk_opens_without_its_reserve() {
+    for hints in [false, true] {
+        for room in [0, 1, 40, 100] {
+            let disk = SimDisk::new();
+            let store = small(&disk);
+            (0..40).for_each(|key| store.put(format!("k{key}"), [key as u8; 300]).unwrap());
+            if hints {
+                store.write_hints().unwrap();
+            }
+            drop(store);
+            disk.remove("reserve").unwrap();
+            fill(&disk, room);
+            let store = small(&disk);
+            assert!(matches!(store.put("more", [1; 3_000]), Err(Error::NoSpace)));
+            let mut removed = 0;
+            while removed < 30 {
+                match store.remove(format!("k{removed}")) {
+                    Ok(there) => assert!(there),
+                    // What was written ahead is used up, and there is nothing left to be given up.
+                    Err(Error::NoSpace) if !hints => fill(&disk, 4096),
+                    Err(error) => panic!("k{removed}, hints {hints}, {room} bytes left: {error}"),
+                }
+                removed = (0..30).take_while(|key| store.get(format!("k{key}")).unwrap().is_none()).count();
+                assert!(removed > 0, "removals can begin");
+            }
+            if !hints {
+                fill(&disk, 4096);
+            }
+            store.compact().unwrap();
+            assert_eq!(store.info().unwrap().failure, None);
+            store.put("room again", [2; 300]).unwrap();
+            check(&store, 30, 40);
+            drop(store);
+            let store = small(&disk.restart());
+            check(&store, 30, 40);
+            assert_eq!(store.get("room again").unwrap().unwrap(), [2; 300]);
+        }
+    }
+}
+
+/// Every operation finds the disk full once, and then for a while: what each call answers is what is there.
+#[test]
+fn what_a_call_answers_on_a_full_disk_is_true() {
+    use crate::medium::Fault;
+    let mut said = [0; 4];
+    for (length, reserve) in [(1, true), (1, false), (3, true)] {
+        for nth in 0..220 {
+            let disk = SimDisk::new();
+            let store = reopen(&disk);
+            (0..5).for_each(|key| store.put(format!("k{key}"), "old").unwrap());
+            if !reserve {
+                disk.remove("reserve").unwrap();
+            }
+            (0..length).for_each(|more| disk.fail_at(disk.operations() + nth + more, Fault::NoSpace));
+            let mut expected: Vec<Option<Vec<u8>>> = vec![Some(b"old".to_vec()); 5];
+            for round in 0..40u8 {
+                let (key, value) = (usize::from(round % 5), vec![round; 150]);
+                let name = format!("k{key}");
+                let answer = match round % 7 {
+                    6 => store.remove(&name).map(|_| None),
+                    _ => store.put(&name, &value).map(|()| Some(value.clone())),
+                };
+                let wanted = if round % 7 == 6 { None } else { Some(value) };
+                let now = store.get(&name).unwrap();
+                let place = format!("{length} from {nth}, round {round}: {answer:?}");
+                match answer {
+                    Ok(value) => {
+                        assert_eq!(now, value, "{place}");
+                        expected[key] = value;
+                        // Acknowledged is durable.
+                        if round % 10 == 9 {
+                            let image = reopen(&disk.power_cut_images(nth, 1).remove(0));
+                            assert_eq!(image.get(&name).unwrap(), expected[key], "{place}");
+                        }
+                        said[0] += 1;
+                    }
+                    Err(Error::NoSpace) => {
+                        assert_eq!(now, expected[key], "{place}: it was done");
+                        said[1] += 1;
+                    }
+                    Err(Error::Log(crate::log::Error::NotDurable)) => {
+                        assert_eq!(now, wanted, "{place}: it was not done");
+                        expected[key] = wanted;
+                        store.sync().unwrap();
+                        let image = reopen(&disk.power_cut_images(nth, 1).remove(0));
+                        assert_eq!(image.get(&name).unwrap(), expected[key], "{place}");
+                        said[2] += 1;
+                    }
+                    Err(error) => {
+                        // Nothing is known of what was being made durable, or is still half there.
+                        assert!(
+                            store
+                                .info()
+                                .unwrap()
+                                .failure
+                                .is_some_and(|why| why.contains("fsync") || why.contains("cutting off")),
+                            "{place}: {error}"
+                        );
+                        said[3] += 1;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    assert!(said.iter().all(|count| *count > 0), "{said:?}");
+}
