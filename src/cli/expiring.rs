@@ -44,7 +44,9 @@ impl Drop for Expiring {
 fn run(store: &Store, invalidator: &Invalidator, news: &Receiver<News>) {
     let mut failed = false;
     loop {
-        let next = store.next_expiry().filter(|_| !failed).map(SystemTime::from);
+        // What is due is hidden for now if the clock is not believed: there is nothing to be done at once.
+        let rests = failed || !store.clock_is_believed();
+        let next = store.next_expiry().filter(|_| !rests).map(SystemTime::from);
         let left = next.map(|next| next.duration_since(SystemTime::now()).unwrap_or_default());
         match news.recv_timeout(left.unwrap_or(INTERVAL).min(INTERVAL)) {
             Ok(News::Gone(gone)) => {

@@ -84,18 +84,44 @@ impl Filesystem {
         Ok(())
     }
 
-    /// Whether there is too much of a file's dirty data, or of all files' together, in memory.
-    pub(super) fn spill_is_due(&self, state: &State, id: EntryId) -> bool {
+    /// Whether so many bytes more make a spill of this file due, or of the one with the most bytes.
+    pub(super) fn spills_due(&self, state: &State, id: EntryId, bytes: usize) -> [Option<EntryId>; 2] {
         let limit = self.options.dirty_limit;
-        let is_much = |staged: &Staged| staged.spill_size() >= INODE_LIMIT.min(limit) || state.dirty > limit;
-        state.staged(id).is_some_and(is_much)
+        let is_much = |staged: &Staged| staged.memory > 0 && staged.spill_size() >= INODE_LIMIT.min(limit);
+        let own = state.staged(id).is_some_and(is_much).then_some(id);
+        let largest = if state.dirty.saturating_add(bytes) > limit { state.largest() } else { None };
+        [own, largest]
     }
 
-    /// Spills a file's dirty data to the log if there is too much of it, or of all files' together, in memory.
-    pub(super) fn spill(&self, state: &mut State, id: EntryId) -> Result<(), Error> {
-        if !self.spill_is_due(state, id) {
-            return Ok(());
+    /// Makes room in memory for so many bytes more, and a few fragments, that are staged of a file: spills its bytes to the
+    /// log if there are many of them, and then those of the files that have the most, until all fit together.
+    ///
+    /// # Errors
+    /// Those of the file's own bytes; [`Error::OutOfMemory`] if what is known of fragments, which stays in memory, takes all
+    /// that it may.
+    pub(super) fn make_room(&self, state: &mut State, id: EntryId, bytes: usize) -> Result<(), Error> {
+        if let [Some(own), _] = self.spills_due(state, id, bytes) {
+            self.spill(state, own)?;
         }
+        while let [_, Some(largest)] = self.spills_due(state, id, bytes) {
+            let before = state.dirty;
+            let spilled = self.spill(state, largest);
+            // Another file's bytes that cannot be spilled are no fault of this one's: it makes do with its own.
+            if (largest == id || spilled.is_ok()) && state.dirty < before {
+                spilled?;
+                continue;
+            }
+            self.spill(state, id)?;
+            break;
+        }
+        if state.dirty > self.options.dirty_limit.max(super::DIRTY_LIMIT) + INODE_LIMIT {
+            return Err(Error::OutOfMemory);
+        }
+        Ok(())
+    }
+
+    /// Spills a file's bytes to the log.
+    fn spill(&self, state: &mut State, id: EntryId) -> Result<(), Error> {
         self.fill_blocks(state, id)?;
         let Some(mut staged) = state.take_staged(id) else { return Ok(()) };
         let result = self.spill_all(&mut staged, id);

@@ -89,7 +89,7 @@ impl Filesystem {
         }
         self.drop_privileges(&self.store.entry(to.id)?, caller.uid != 0)?;
         // Before any of the new bytes is taken.
-        self.spill(state, to.id)?;
+        self.make_room(state, to.id, length.min(IN_MEMORY) as usize)?;
         match self.copy_some(state, from, to, length, true)? {
             // What comes first cannot be shared just now.
             0 => self.copy_some(state, from, to, length, false),

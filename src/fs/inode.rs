@@ -1,12 +1,14 @@
 //! Open files: which there are, and what is staged of each.
 
+use std::collections::BTreeSet;
+
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 use super::access_time::Accesses;
 use super::staged::Staged;
 use super::types::{HandleId, Sequence};
-use crate::store::{EntryId, Error};
+use crate::store::{Charge, EntryId, Error};
 
 /// An open file.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +43,12 @@ pub(super) struct State {
     pub(super) inodes: HashMap<EntryId, Inode>,
     handles: HashMap<HandleId, Handle>,
     next_handle: HandleId,
-    /// Bytes of dirty data in memory.
+    /// What all that is staged takes in memory.
     pub(super) dirty: usize,
+    /// Files with staged bytes in memory, by how many.
+    by_bytes: BTreeSet<(usize, EntryId)>,
+    /// In the store's account.
+    pub(super) account: Option<Charge>,
     pub(super) accesses: Accesses,
 }
 
@@ -112,8 +118,27 @@ impl State {
     /// Takes what is staged of a file, out of the count of dirty bytes too.
     pub(super) fn take_staged(&mut self, id: EntryId) -> Option<Staged> {
         let staged = self.inodes.get_mut(&id)?.staged.take()?;
-        self.dirty -= staged.memory;
+        self.by_bytes.remove(&(staged.memory, id));
+        self.count(self.dirty - staged.held());
         Some(staged)
+    }
+
+    fn count(&mut self, dirty: usize) {
+        self.dirty = dirty;
+        if let Some(account) = &mut self.account {
+            account.set(dirty as u64);
+        }
+    }
+
+    /// Staged bytes in memory, without what is known of them.
+    #[cfg(test)]
+    pub(super) fn staged_bytes(&self) -> usize {
+        self.by_bytes.iter().map(|(bytes, _)| bytes).sum()
+    }
+
+    /// The file with the most staged bytes in memory, if there is any.
+    pub(super) fn largest(&self) -> Option<EntryId> {
+        self.by_bytes.last().map(|(_, id)| *id)
     }
 
     /// What was staged of a file is committed with this sequence number.
@@ -126,7 +151,10 @@ impl State {
 
     /// Puts it back.
     pub(super) fn put_staged(&mut self, id: EntryId, staged: Staged) {
-        self.dirty += staged.memory;
+        if staged.memory > 0 {
+            self.by_bytes.insert((staged.memory, id));
+        }
+        self.count(self.dirty + staged.held());
         self.inodes.entry(id).or_default().staged = Some(staged);
     }
 

@@ -84,7 +84,7 @@ impl Filesystem {
         self.store.check_writable()?;
         let stat = self.store.entry(id)?;
         // Before any of the new bytes is taken: a full disk must not fill the memory too.
-        self.spill(state, id)?;
+        self.make_room(state, id, data.len())?;
         // Now, when the caller still hears of it, and not when the file is closed.
         self.store.check_space(data.len() as u64)?;
         self.drop_privileges(&stat, kill_privileges)?;
@@ -102,6 +102,10 @@ impl Filesystem {
             return Err(Error::TooLarge);
         }
         self.store.check_writable()?;
+        // To less is always possible, if it is to nothing.
+        if size > 0 {
+            self.make_room(state, stat.id, 0)?;
+        }
         let now = self.store.now();
         self.drop_privileges(stat, caller.uid != 0)?;
         let mut staged = state.take_staged(stat.id).unwrap_or_else(|| Staged::new(stat.size, now));
@@ -162,6 +166,7 @@ impl Filesystem {
         state.handle(id, handle)?;
         self.store.check_writable()?;
         let stat = self.store.entry(id)?;
+        self.make_room(state, id, 0)?;
         self.drop_privileges(&stat, caller.uid != 0)?;
         let now = self.store.now();
         let mut staged = state.take_staged(id).unwrap_or_else(|| Staged::new(stat.size, now));

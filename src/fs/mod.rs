@@ -50,10 +50,10 @@ pub use copy::CopyEnd;
 pub use special::{Tree, lasts};
 pub use types::*;
 
-use crate::store::{Callback, Stat, Store};
+use crate::store::{Callback, MemoryUse, Stat, Store};
 use inode::State;
 
-/// Bytes of dirty data in memory, of all files together.
+/// Bytes of memory that what is staged may take, of all files together.
 const DIRTY_LIMIT: usize = 64 << 20;
 
 /// A store as a filesystem.
@@ -70,7 +70,9 @@ impl Filesystem {
         if options.dirty_limit == 0 {
             options.dirty_limit = DIRTY_LIMIT;
         }
-        Arc::new(Filesystem { store, options, state: Mutex::default() })
+        let mut state = State::default();
+        state.account = Some(store.charge(MemoryUse::Staged));
+        Arc::new(Filesystem { store, options, state: Mutex::new(state) })
     }
 
     /// The store beneath.

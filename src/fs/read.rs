@@ -56,8 +56,10 @@ impl Filesystem {
 
     /// [`Filesystem::warm`] for a write, which reads nothing unless it spills first.
     pub fn warm_write(&self, id: EntryId, wait: Wait) -> bool {
-        let due = self.spill_is_due(&self.state.lock(), id);
-        !due || self.warm(id, wait)
+        /// As much as a request may bring.
+        const MOST: usize = 1 << 20;
+        let due = self.spills_due(&self.state.lock(), id, MOST);
+        due.into_iter().flatten().all(|file| self.warm(file, wait))
     }
 
     /// Reads what a commit of this file, or a spill, will have to read with the state locked, so that it is in memory then:

@@ -19,10 +19,23 @@ pub(super) enum Fragment {
     Hole,
 }
 
+/// About what a fragment takes in memory, its bytes left out.
+pub(super) const FRAGMENT: usize = 100;
+
+/// Gives room back that a cut fragment holds on to.
+fn shrink(data: &mut Vec<u8>) {
+    if data.capacity() > 2 * data.len() {
+        data.shrink_to_fit();
+    }
+}
+
 impl Piece for Fragment {
     fn advance(&mut self, bytes: u64) {
         match self {
-            Fragment::Memory(data) => drop(data.drain(..(bytes as usize).min(data.len()))),
+            Fragment::Memory(data) => {
+                data.drain(..(bytes as usize).min(data.len()));
+                shrink(data);
+            }
             Fragment::Logged(extent) => extent.advance(bytes),
             Fragment::Hole => {}
         }
@@ -31,6 +44,7 @@ impl Piece for Fragment {
     fn truncate(&mut self, bytes: u64) {
         if let Fragment::Memory(data) = self {
             data.truncate(bytes as usize);
+            shrink(data);
         }
     }
 }
@@ -152,6 +166,11 @@ impl Staged {
     /// Everything was spilled.
     pub(super) fn spilled(&mut self) {
         self.pieces = 0;
+    }
+
+    /// What it takes in memory, whatever it is made of.
+    pub(super) fn held(&self) -> usize {
+        self.memory + self.fragments.len() * FRAGMENT
     }
 
     /// About how many bytes a spill will have to hold.

@@ -75,10 +75,11 @@ impl fuser::Filesystem for Adapter {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = name.as_bytes().to_vec();
-        let work = move |fs: &Tree| fs.lookup(parent.0, &name);
-        self.answer_apart("lookup", parent, reply, work, move |reply, found| {
+        // A hidden key is there again if the clock is set back.
+        let work = move |fs: &Tree| fs.lookup(parent.0, &name).map(|found| (found, fs.hides()));
+        self.answer_apart("lookup", parent, reply, work, move |reply, (found, hides)| {
             let attributes = found.as_ref().map_or_else(nothing, wire);
-            let kept = found.as_ref().map_or(FOREVER, kept);
+            let kept = found.as_ref().map_or(if hides { std::time::Duration::ZERO } else { FOREVER }, kept);
             reply.entry_with_ttls(&kept, &lifetime(parent.0).min(kept), &attributes, GENERATION);
         });
     }

@@ -19,6 +19,8 @@ pub(super) const FORMAT: &str = "format";
 pub(super) const MANIFEST: &str = "manifest";
 /// Room that is given up when the disk is full.
 pub(super) const RESERVE: &str = "reserve";
+/// What was noted of the time.
+pub(super) const CLOCK: &str = "clock";
 /// The kernel lock is on this file.
 pub(super) const LOCK: &str = "lock";
 

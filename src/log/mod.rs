@@ -26,6 +26,7 @@ mod histogram;
 mod lost_end;
 mod manifest;
 mod merge;
+mod note;
 mod open_snapshots;
 mod record;
 mod recovery;

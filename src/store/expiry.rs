@@ -1,12 +1,13 @@
 //! Expiry: files that are gone by themselves, at the second that was set for them.
 //!
-//! There is one mechanism. Whoever looks at keys or begins a transaction first *removes* what is due, with tombstones
-//! like any other removal; a program that wants it removed when nobody looks calls [`Store::expire_due`]. So what was
-//! once gone stays gone, whatever the clock says later, and its space is merged away. Whether anything is due is one
-//! look at an atomic number.
+//! There is one mechanism. Whoever looks at keys or begins a transaction first *removes* what is due by a clock that is
+//! believed (`clock.rs`), with tombstones like any other removal; a program that wants it removed when nobody looks calls
+//! [`Store::expire_due`]. So what was removed stays gone, whatever the clock says later, and its space is merged away.
+//! Whether anything is due is one look at an atomic number.
 //!
-//! Where nothing can be removed, what is due is not shown: in a store that is read-only, has failed, or has no room even
-//! for tombstones. A snapshot shows what had not expired when it was taken.
+//! What is due and cannot be removed is *hidden*: because the clock is not believed yet, or in a store that is read-only, has
+//! failed, or has no room even for tombstones. A hidden name is free: what takes it, or removes the directory that it is in,
+//! removes what was hidden. A snapshot shows what had not expired when it was taken.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::attributes::{EntryId, Kind, Stat, Time};
 use super::error::Error;
+use super::record::NodeState;
 use super::transaction::Transaction;
 use super::{Store, Update};
 
@@ -139,7 +141,7 @@ impl Store {
     /// [`Error::ReadOnly`], and as [`Transaction::commit`]. What is due is not shown all the same.
     pub fn expire_due(&self) -> Result<Vec<Expired>, Error> {
         let mut gone = Vec::new();
-        while self.expires() && self.is_due(self.now()) {
+        while self.may_expire(self.now()) {
             self.check_writable()?;
             gone.extend(Transaction::new(self)?.expire()?);
         }
@@ -182,16 +184,30 @@ impl Store {
 
     /// Removes what is due, before somebody looks.
     pub(crate) fn remove_due(&self) {
-        if self.expires()
-            && self.is_due(self.now())
+        if self.may_expire(self.now())
             && let Err(error) = self.expire_due()
         {
             log::debug!("keys have expired and are hidden, but not removed: {error}");
         }
     }
 
+    /// Whether what is due at this time, or a part of it, is due by a clock that is believed.
+    pub(super) fn may_expire(&self, now: Time) -> bool {
+        self.expires() && self.is_due(now) && (self.options.read_only || self.is_due(self.believed.time()))
+    }
+
+    /// Whether the clock is believed: else what is due is hidden, and not removed.
+    pub fn clock_is_believed(&self) -> bool {
+        self.believed.is_settled()
+    }
+
+    /// Whether anything is due that was not removed.
+    pub fn hides(&self) -> bool {
+        self.horizon() != i64::MIN
+    }
+
     /// Whether any file expires ever. Most stores have none that does, and need not look at the clock.
-    fn expires(&self) -> bool {
+    pub(super) fn expires(&self) -> bool {
         self.next_due.load(Ordering::Acquire) != i64::MAX
     }
 
@@ -241,11 +257,39 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// Whether an entry has expired, and was not removed.
+    pub(super) fn is_hidden(&self, id: EntryId) -> bool {
+        self.horizon != i64::MIN
+            && self.view(id, NodeState::due).is_ok_and(|due| due.is_some_and(|second| second <= self.horizon))
+    }
+
+    /// Removes what is hidden in a directory, if that is all that there is.
+    pub(super) fn clear_hidden(&mut self, directory: EntryId) -> Result<(), Error> {
+        if self.horizon == i64::MIN {
+            return Ok(());
+        }
+        let children: Vec<(Box<[u8]>, EntryId)> = {
+            let keydir = self.store.keydir.read();
+            let children = keydir.directory(directory).into_iter().flat_map(|children| children.after_cookie(0));
+            let named = children.filter_map(|(cookie, id)| Some((keydir.name_at(directory, cookie, id)?.into(), id)));
+            named.collect()
+        };
+        let there = |(name, id): &&(Box<[u8]>, EntryId)| self.lookup_any(directory, name) == Some(*id);
+        let children: Vec<_> = children.iter().filter(there).collect();
+        if children.len() as i64 == self.population(directory) && children.iter().all(|(_, id)| self.is_hidden(*id)) {
+            children.into_iter().try_for_each(|(name, id)| self.take_name(*id, directory, name))?;
+        }
+        Ok(())
+    }
+
     /// Removes files that are due, and nothing else.
     pub(super) fn expire(mut self) -> Result<Vec<Expired>, Error> {
         let store = self.store;
-        let due = store.keydir.read().due.until(self.now.seconds(), BATCH);
+        let until = store.believed.time().seconds().min(self.now.seconds());
+        let due = store.keydir.read().due.until(until, BATCH);
         let mut gone = Vec::new();
+        // They are to be found.
+        self.horizon = i64::MIN;
         for &id in &due {
             for link in self.view(id, |state| state.links.clone())? {
                 self.detach(id, link.parent, &link.name)?;

@@ -9,6 +9,7 @@ mod append;
 mod attributes;
 mod backup;
 mod batch;
+mod clock;
 mod directory;
 mod error;
 mod expiry;
@@ -57,6 +58,7 @@ pub use crate::log::Wait;
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 pub use backup::{Check, Copied, Source, copy_backup, is_backup_name, restore};
 pub use batch::Batch;
+pub use clock::Clock;
 pub use error::{Error, Refusal};
 pub use expiry::{Expired, News, XATTR as EXPIRES};
 pub use extents::Extent;
@@ -65,7 +67,7 @@ pub use import::{Import, Pieces};
 pub use memory::{Charge, KeydirMemory, MemoryUse};
 pub use merge::{DeadSpace, MergePolicy, MergeStatistics, MergeWindow, PlannedMerge};
 pub use namespace::{RESERVED, RenameMode, Unlink, check_name};
-pub use options::{Clock, Options};
+pub use options::Options;
 pub use range_map::{Piece, RangeMap};
 pub use record::{MAX_EXTENT, MAX_NAME};
 pub use recovery::RecoveryReport;
@@ -87,6 +89,7 @@ pub use crate::log::{MAX_ENTRY, Progress};
 
 use crate::log::{Log, LogOptions, StoreId, WRITE_AHEAD};
 use crate::medium::{Disk, Lock, Medium, Space};
+use clock::Believed;
 use group_commit::GroupCommit;
 use keydir::Keydir;
 use memory::Account;
@@ -110,6 +113,8 @@ pub struct Store {
     backups: Mutex<()>,
     reserve: Reserve,
     memory: Arc<Account>,
+    /// How far the clock is believed.
+    believed: Believed,
     counters: statistics::Counters,
     options: Options,
     /// The user and the group that opened it.
@@ -253,6 +258,7 @@ impl Store {
         let merging = merge::Background::new(Arc::clone(&merger), background)
             .map_err(|source| io_error("starting the merge thread", source))?;
         let counters = statistics::Counters::default();
+        let believed = Believed::new(&options.clock, &log, log.written() == 0);
         let memory = Arc::new(Account::new(options.memory_limit, options.batch_limit));
         let store = Store {
             _merging: merging,
@@ -265,6 +271,7 @@ impl Store {
             backups: Mutex::new(()),
             reserve,
             memory,
+            believed,
             counters,
             options,
             owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
@@ -391,7 +398,7 @@ impl Store {
         self.check_writable()?;
         loop {
             let transaction = Transaction::new(self)?;
-            if !self.is_due(transaction.now()) {
+            if !self.may_expire(transaction.now()) {
                 return Ok(transaction);
             }
             transaction.expire()?;
@@ -499,25 +506,6 @@ impl Store {
         }
     }
 
-    /// Makes a file that is in the tree, but in no record until its first transaction: a crash leaves nothing of it.
-    /// It is pinned once.
-    ///
-    /// # Errors
-    /// As [`Transaction::create`].
-    pub fn create_provisional(&self, parent: EntryId, name: &[u8], attributes: Attributes) -> Result<Stat, Error> {
-        let mut transaction = self.begin()?;
-        self.reserve.take(&**self.log.medium(), Claim::Growth, 512)?;
-        let id = transaction.create(parent, name, attributes, b"")?;
-        let state = transaction.view(id, Clone::clone)?;
-        let mut keydir = self.keydir.write();
-        if !keydir.has_room(2, true) {
-            return Err(Error::TableFull);
-        }
-        keydir.insert_provisional(id, state, transaction.now());
-        keydir.pin(id);
-        keydir.stat(id).ok_or(Error::Stale)
-    }
-
     /// The children of a directory whose cookies are greater than `cookie`, at most `limit` of them.
     ///
     /// # Errors
@@ -562,6 +550,9 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.merger.stop();
+        if self.expires() && self.check_writable().is_ok() {
+            self.believed.note(&self.log);
+        }
         let ended = self.sync().and_then(|()| match self.log.note_end() {
             // What it notes is of use only after another misfortune.
             Err(crate::log::Error::NoSpace | crate::log::Error::ReadOnly) => Ok(()),

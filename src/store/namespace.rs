@@ -1,8 +1,10 @@
 //! Names: making, taking away and moving them. The tree stays a tree.
 
-use super::attributes::{Attributes, EntryId, Kind, ROOT};
+use super::Store;
+use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat};
 use super::error::Error;
 use super::record::{MAX_NAME, NodeState};
+use super::reserve::Claim;
 use super::transaction::Transaction;
 
 /// The most bytes that the names of one entry may take together: all of them stand in each of its records.
@@ -54,6 +56,27 @@ pub(super) fn check_reserved(parent: EntryId, name: &[u8]) -> Result<(), Error> 
     }
 }
 
+impl Store {
+    /// Makes a file that is in the tree, but in no record until its first transaction: a crash leaves nothing of it.
+    /// It is pinned once.
+    ///
+    /// # Errors
+    /// As [`Transaction::create`].
+    pub fn create_provisional(&self, parent: EntryId, name: &[u8], attributes: Attributes) -> Result<Stat, Error> {
+        let mut transaction = self.begin()?;
+        self.reserve.take(&**self.log.medium(), Claim::Growth, 512)?;
+        let id = transaction.create(parent, name, attributes, b"")?;
+        let state = transaction.view(id, Clone::clone)?;
+        let mut keydir = self.keydir.write();
+        if !keydir.has_room(2, true) {
+            return Err(Error::TableFull);
+        }
+        keydir.insert_provisional(id, state, transaction.now());
+        keydir.pin(id);
+        keydir.stat(id).ok_or(Error::Stale)
+    }
+}
+
 impl Transaction<'_> {
     /// Makes an entry; `target` is a symbolic link's.
     ///
@@ -99,6 +122,9 @@ impl Transaction<'_> {
     /// [`Error::NotEmpty`].
     pub fn unlink(&mut self, parent: EntryId, name: &[u8], what: Unlink) -> Result<EntryId, Error> {
         let id = self.find(parent, name)?;
+        if what == Unlink::Directory {
+            self.clear_hidden(id)?;
+        }
         match (self.is_directory(id)?, what) {
             (true, Unlink::File) => return Err(Error::IsADirectory),
             (false, Unlink::Directory) => return Err(Error::NotADirectory),
@@ -144,6 +170,7 @@ impl Transaction<'_> {
             }
             (target, RenameMode::Replace | RenameMode::NoReplace) => {
                 if let Some(target) = target {
+                    self.clear_hidden(target)?;
                     match (is_directory, self.is_directory(target)?) {
                         (true, false) => return Err(Error::NotADirectory),
                         (false, true) => return Err(Error::IsADirectory),
@@ -173,7 +200,7 @@ impl Transaction<'_> {
         Ok(self.attributes(id)?.kind == Kind::Directory)
     }
 
-    fn take_name(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Error> {
+    pub(super) fn take_name(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Error> {
         let left = self.detach(id, parent, name)?;
         let change = self.edit(id)?;
         change.removed = !left;

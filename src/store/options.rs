@@ -1,10 +1,9 @@
 //! How a store is opened.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::attributes::Time;
+use super::clock::Clock;
 use super::merge::MergePolicy;
 use crate::log::StoreId;
 
@@ -69,34 +68,6 @@ impl fmt::Debug for Options {
             .field("segment_size", &self.segment_size)
             .field("merge", &self.merge)
             .finish_non_exhaustive()
-    }
-}
-
-/// Tells the time. Handed in, so that a test can replay a run.
-#[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Time + Send + Sync>);
-
-impl Clock {
-    /// A clock that asks this function.
-    pub fn new(now: impl Fn() -> Time + Send + Sync + 'static) -> Clock {
-        Clock(Arc::new(now))
-    }
-
-    /// The present.
-    pub fn now(&self) -> Time {
-        (self.0)()
-    }
-}
-
-impl Default for Clock {
-    fn default() -> Clock {
-        Clock::new(|| SystemTime::now().into())
-    }
-}
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Clock")
     }
 }
 

@@ -71,6 +71,8 @@ pub struct Transaction<'a> {
     /// So many changes are worked on before they are sealed.
     seal_at: usize,
     held: Option<Charge>,
+    /// What is due at this second or before it is hidden.
+    pub(super) horizon: i64,
 }
 
 /// So many changes are worked on at once, as long as they can be sealed.
@@ -107,6 +109,7 @@ impl<'a> Transaction<'a> {
             put: 0,
             seal_at: AT_ONCE,
             held: None,
+            horizon: store.horizon(),
         })
     }
 
@@ -146,8 +149,13 @@ impl<'a> Transaction<'a> {
         self.view(id, |state| state.attributes)
     }
 
-    /// The entry of this name in a directory.
+    /// The entry of this name in a directory, if it is not hidden.
     pub fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
+        self.lookup_any(parent, name).filter(|id| !self.is_hidden(*id))
+    }
+
+    /// The entry of this name, hidden or not.
+    pub(super) fn lookup_any(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
         if let Some(entry) = self.names.get(&NameOf(parent, name)) {
             return *entry;
         }
@@ -217,6 +225,9 @@ impl<'a> Transaction<'a> {
         check_reserved(parent, name)?;
         if self.store.keydir.read().is_crowded(parent, name) {
             return Err(Error::TableFull);
+        }
+        if let Some(hidden) = self.lookup_any(parent, name).filter(|id| self.is_hidden(*id)) {
+            self.take_name(hidden, parent, name)?;
         }
         let now = self.now;
         self.touch(parent)?;

@@ -121,3 +121,50 @@ fn a_daemon_that_dies_on_a_full_disk_loses_nothing() {
     check(&sandbox, KEYS / 2);
     assert!(sandbox.store().join("reserve").exists(), "it is there again");
 }
+
+/// Whatever a user does to his own files on a full disk, something of the reserve is left, and root can empty the disk.
+#[test]
+fn a_user_cannot_take_the_reserve() {
+    let Some(base) = Base::new(Kind::Ext4, 300) else { return };
+    crate::sandbox::require("setpriv");
+    let sandbox = Sandbox::with_store(Some(base.path().join("store")));
+    sandbox.mount_with(&["--allow-other"]);
+    (0..KEYS).for_each(|key| write(&sandbox.at(format!("k{key}")), &value(key)).unwrap());
+    fs::create_dir(sandbox.at("open")).unwrap();
+    sandbox.sh("chmod 777 open");
+    let as_user = |script: &str| {
+        let identity = ["--reuid=65534", "--regid=65534", "--clear-groups", "--", "bash", "-c"];
+        let mut command = std::process::Command::new("setpriv");
+        command.args(identity).arg(format!("cd \"$MNT/open\" && {{ {script}\n}}")).env("MNT", sandbox.mountpoint());
+        let output = command.current_dir("/").output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let full = |(success, error): (bool, String)| assert!(!success && error.contains("No space left"), "{error}");
+    assert!(as_user("for i in $(seq 400); do echo $i > f$i; done").0);
+    full(as_user("cat /dev/zero > filler"));
+    full(as_user("for i in $(seq 100000); do echo > small$i || exit 1; done"));
+    let long = "x=$(head -c 60000 /dev/zero | tr '\\0' x); r=0";
+    full(as_user(&format!("{long}; for i in $(seq 400); do setfattr -n user.x -v $x f$i || r=1; done; exit $r")));
+    full(as_user("for i in $(seq 100000); do ln f1 link$i || exit 1; done"));
+    full(as_user("for i in $(seq 100000); do mkdir d$i || exit 1; done"));
+    full(as_user("for i in $(seq 100000); do ln -s target s$i || exit 1; done"));
+    full(as_user("while chmod 600 f*; do chmod 644 f*; done; exit 1"));
+    full(as_user("for i in $(seq 100000); do mv f1 moved && mv moved f1 || exit 1; done"));
+    // Root's turn.
+    fs::rename(sandbox.at("k30"), sandbox.at("moved")).unwrap();
+    fs::rename(sandbox.at("moved"), sandbox.at("k30")).unwrap();
+    for key in 0..10 {
+        fs::remove_file(sandbox.at(format!("k{key}"))).unwrap();
+    }
+    check(&sandbox, 10);
+    unmount(&sandbox);
+    sandbox.mount_with(&["--allow-other"]);
+    check(&sandbox, 10);
+    fs::rename(sandbox.at("k30"), sandbox.at("moved")).unwrap();
+    fs::rename(sandbox.at("moved"), sandbox.at("k30")).unwrap();
+    sandbox.sh("rm -r open");
+    assert!(sandbox.caskfs("compact", &[]).status.success());
+    write(&sandbox.at("new"), &vec![b'n'; LONG]).unwrap();
+    sandbox.crash();
+    check(&sandbox, 10);
+}

@@ -57,6 +57,8 @@ pub(super) fn text(filesystem: &Filesystem) -> Result<String, Error> {
     page.gauge("caskfs_dirty_bytes", "Bytes in memory that open files hold and that are not committed.", dirty);
     page.gauge("caskfs_open_files", "Open files.", open);
     page.gauge("caskfs_keydir_bytes", "Bytes of memory that the keydir takes, about.", info.keydir_bytes);
+    let believed = u8::from(store.clock_is_believed());
+    page.gauge("caskfs_clock_believed", "0 after a jump of the clock: what expires is hidden, not removed.", believed);
     let memory = store.keydir_memory();
     page.head("caskfs_memory_bytes", "gauge", "Bytes of memory by use, about: those of the keydir, and others.");
     let others = [("staged", MemoryUse::Staged), ("transactions", MemoryUse::Transactions)];

@@ -11,6 +11,11 @@ use crate::store::{Attributes, EntryId, Error, Kind, ROOT, Stat};
 const EXECUTE: u16 = 0o111;
 
 impl Tree {
+    /// See [`Store::hides`](crate::store::Store::hides).
+    pub fn hides(&self) -> bool {
+        self.live.store().hides()
+    }
+
     /// See [`Filesystem::lookup`](super::Filesystem::lookup).
     ///
     /// # Errors

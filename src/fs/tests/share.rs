@@ -42,7 +42,7 @@ fn a_copy_takes_no_room() {
     let before = mount.log_bytes();
     let (from, to) = ((source, mount.open(source, READ)), mount.create("target"));
     assert_eq!(mount.copy_all(from, to), value.len() as u64);
-    assert_eq!(mount.state.lock().dirty, 0);
+    assert_eq!(mount.state.lock().staged_bytes(), 0);
     assert!(mount.close(to));
     assert!(mount.log_bytes() - before < value.len() as u64 / 1000, "{} {before}", mount.log_bytes());
     assert_eq!(mount.getattr(to.0).unwrap().allocated, value.len() as u64);
@@ -145,7 +145,7 @@ fn small_pieces_are_copied() {
     let source = (from.0, mount.open(from.0, READ));
     let to = mount.create("target");
     assert_eq!(mount.copy_file_range(&USER, end(source, 100), end(to, 100), 3900).unwrap(), 3900);
-    assert_eq!(mount.state.lock().dirty, 3900);
+    assert_eq!(mount.state.lock().staged_bytes(), 3900);
     assert_eq!(mount.copy_all(source, to), 400_000);
     mount.close(to);
     assert!(mount.saved("target").unwrap() == value);

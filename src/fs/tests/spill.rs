@@ -1,7 +1,8 @@
 //! Dirty data in memory stays bounded, whatever the size of the file.
 
 use super::*;
-use crate::fs::staged::Fragment;
+use crate::fs::staged::{FRAGMENT, Fragment};
+use crate::store::MemoryUse;
 
 /// Steps of a fixed walk over `0..bound` that looks random.
 fn walk(bound: u64) -> impl Iterator<Item = u64> {
@@ -18,7 +19,8 @@ fn memory(mount: &Mount, id: EntryId) -> (usize, u64) {
     let Some(staged) = state.staged(id) else { return (state.dirty, 0) };
     let pieces = staged.fragments.iter().filter(|(_, piece)| matches!(piece, Fragment::Memory(_)));
     let held: usize = pieces.map(|(range, _)| (range.end - range.start) as usize).sum();
-    assert_eq!((held, held), (staged.memory, state.dirty), "what is counted is what is there");
+    assert_eq!((held, staged.held()), (staged.memory, state.dirty), "what is counted is what is there");
+    assert_eq!(mount.store().memory_used(MemoryUse::Staged), state.dirty as u64);
     (held, staged.dirty_blocks().iter().map(|range| range.end - range.start).sum())
 }
 
@@ -72,7 +74,7 @@ fn many_files_share_the_limit() {
     for round in 0..30u64 {
         for (number, open) in files.iter().enumerate() {
             mount.write(*open, round * 3000, &[number as u8 + 1; 3000]);
-            assert!(mount.state.lock().dirty <= 200_000 + 3000);
+            assert!(mount.state.lock().dirty <= 200_000 + FRAGMENT);
         }
     }
     assert!(files.iter().all(|open| mount.close(*open)));
@@ -156,4 +158,58 @@ fn a_spilled_value_outlives_merges_of_any_part_of_it() {
         }
     }
     assert_eq!(mount.crash().stat("key").unwrap().attributes.mode, 0o600);
+}
+
+/// Each writes once, as much as one request holds.
+#[test]
+fn many_open_files_share_the_limit_though_each_writes_once() {
+    const LEN: usize = 100_000;
+    let mount = Mount::on(SimDisk::new(), FilesystemOptions { dirty_limit: 1 << 20, ..Default::default() });
+    let files: Vec<_> = (0..100).map(|number| mount.create(&format!("key{number}"))).collect();
+    for (number, open) in files.iter().enumerate() {
+        mount.write(*open, 0, &[number as u8; LEN]);
+        let dirty = mount.state.lock().dirty;
+        assert!(dirty <= (1 << 20) + FRAGMENT, "{dirty} with {number} files");
+    }
+    for (number, (id, _)) in files.iter().enumerate() {
+        assert!(mount.read(*id, 0, LEN + 1).unwrap() == [number as u8; LEN]);
+    }
+    assert!(files.iter().all(|open| mount.close(*open)));
+    assert_eq!((mount.state.lock().dirty, mount.store().memory_used(MemoryUse::Staged)), (0, 0));
+    let after = mount.crash();
+    for number in 0..100 {
+        assert!(after.value(&format!("key{number}")).unwrap() == [number as u8; LEN]);
+    }
+}
+
+/// Whatever is staged takes memory, holes too; what no spilling makes less is bounded, and who wants more hears of it.
+#[test]
+fn holes_are_counted_and_bounded() {
+    let mount = Mount::new();
+    let (id, handle) = mount.create("key");
+    let (other, second) = mount.create("other");
+    mount.write((other, second), 0, b"value");
+    mount.filesystem.setattr(&USER, id, Some(handle), resize(1 << 40)).unwrap();
+    let punch = |number: u64| {
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        mount.filesystem.fallocate(&USER, id, handle, mode, number * 8192, 4096)
+    };
+    let mut count = 0;
+    let refused = loop {
+        match punch(count) {
+            Ok(()) => count += 1,
+            Err(error) => break error,
+        }
+        assert!(count < 2_000_000);
+    };
+    assert!(matches!(refused, Error::OutOfMemory), "{refused}");
+    let most = (64 << 20) + (1 << 20) + 4 * FRAGMENT;
+    let dirty = mount.state.lock().dirty;
+    assert!(dirty > 64 << 20 && dirty <= most, "{dirty} bytes in {count} holes");
+    // It can be committed, and then there is room again.
+    assert!(mount.filesystem.fsync(id, handle).is_ok());
+    punch(count).unwrap();
+    mount.close((id, handle));
+    mount.close((other, second));
+    assert_eq!(mount.state.lock().dirty, 0);
 }

@@ -385,3 +385,136 @@ fn a_store_that_cannot_remove_hides() {
     hand.set(200);
     assert_eq!(keys(&store), ["d", "d/stays"]);
 }
+
+/// Two clocks that a test sets, in seconds: the one on the wall, and how long the machine has been running.
+#[derive(Clone)]
+struct Clocks(Hand, Hand);
+
+impl Clocks {
+    fn pass(&self, seconds: i64) {
+        for Hand(hand) in [&self.0, &self.1] {
+            hand.fetch_add(seconds * 1_000_000_000, Ordering::Relaxed);
+        }
+    }
+
+    fn jump(&self, seconds: i64) {
+        self.0.0.fetch_add(seconds * 1_000_000_000, Ordering::Relaxed);
+    }
+
+    fn open(&self, disk: &SimDisk) -> Store {
+        let [wall, running] = [&self.0, &self.1].map(|hand| Arc::clone(&hand.0));
+        let read = |hand: Arc<AtomicI64>| move || Time(hand.load(Ordering::Relaxed));
+        let options = Options { clock: Clock::with_monotonic(read(wall), read(running)), ..options() };
+        Store::open_on(Arc::new(disk.clone()), options).unwrap()
+    }
+}
+
+const YEAR: i64 = 365 * 86_400;
+
+/// It is 1,000,000; `d/0` to `d/9` expire at 1,000,010 and so on, and `stays` does not.
+fn with_ten() -> (SimDisk, Clocks, Store) {
+    let (disk, clocks) = (SimDisk::new(), Clocks(Hand::at(1_000_000), Hand::at(50)));
+    let store = clocks.open(&disk);
+    store.put("stays", "value").unwrap();
+    for key in 0..10 {
+        store.put_expiring(format!("d/{key}"), "value", at(1_000_010 + key)).unwrap();
+    }
+    (disk, clocks, store)
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_hides_and_removes_nothing() {
+    let (disk, clocks, store) = with_ten();
+    clocks.jump(YEAR);
+    assert_eq!(keys(&store), ["d", "stays"]);
+    assert_eq!(store.get("d/3").unwrap(), None);
+    assert_eq!(store.expire_due().unwrap(), []);
+    store.put("stays", "another").unwrap();
+    assert_eq!((store.hides(), store.clock_is_believed()), (true, false));
+    clocks.pass(3599);
+    assert_eq!(store.expire_due().unwrap(), []);
+    // Nor does another process, or one after the machine was started again.
+    drop(store);
+    let store = clocks.open(&disk);
+    assert_eq!((keys(&store).len(), store.expire_due().unwrap().len()), (2, 0));
+    drop(store);
+    clocks.1.set(20);
+    let store = clocks.open(&disk);
+    assert_eq!((keys(&store).len(), store.expire_due().unwrap().len()), (2, 0));
+    clocks.jump(-YEAR - 3599);
+    assert_eq!(keys(&store).len(), 12, "all are there again");
+    assert_eq!((store.statistics().unwrap().expired, store.hides()), (0, false));
+    // Those whose second comes are hidden at once, and gone when the clock has been in step for an hour.
+    clocks.pass(15);
+    assert_eq!(keys(&store).len(), 6);
+    assert_eq!(store.expire_due().unwrap(), []);
+    clocks.pass(3600);
+    assert_eq!(store.expire_due().unwrap().len(), 10);
+    drop(store);
+    assert_eq!(keys(&clocks.open(&disk)), ["d", "stays"]);
+}
+
+#[test]
+fn in_normal_life_what_expires_is_removed_at_its_second() {
+    let (disk, clocks, store) = with_ten();
+    clocks.pass(12);
+    assert_eq!(store.expire_due().unwrap().len(), 3);
+    drop(store);
+    // Another process on the same machine.
+    clocks.pass(3);
+    let store = clocks.open(&disk);
+    assert_eq!(keys(&store).len(), 6);
+    assert_eq!(store.statistics().unwrap().expired, 3);
+    drop(store);
+    // The machine was off for a month: what had come before goes at once, the rest in an hour.
+    clocks.jump(30 * 86_400);
+    clocks.1.set(30);
+    let store = clocks.open(&disk);
+    assert_eq!((keys(&store).len(), store.expire_due().unwrap().len()), (2, 0));
+    clocks.pass(3600);
+    assert_eq!(store.expire_due().unwrap().len(), 4);
+}
+
+#[test]
+fn the_name_of_what_is_hidden_is_free() {
+    let (disk, clocks, store) = with_ten();
+    let attributes = stat(&store, "stays").attributes;
+    clocks.jump(YEAR);
+    store.put("d/0", "new").unwrap();
+    store.put("d/1", vec![7; 300_000]).unwrap();
+    store.rename("d/0", "d/2").unwrap();
+    let mut batch = Batch::new();
+    (0..100).for_each(|key| drop(batch.put(format!("d/{}", 3 + key % 2), [key]).clone()));
+    store.write(batch).unwrap();
+    assert!(!store.remove("d/5").unwrap());
+    let made = store.create_provisional(id(&store, "d"), b"6", attributes).unwrap();
+    publish(&store, made.id, Update::whole(b"made"));
+    store.put_expiring("d/7", "short", at(1_000_500 + YEAR)).unwrap();
+    clocks.jump(-YEAR);
+    assert_eq!(texts(store.list("d").unwrap()).join(" "), "d/1 d/2 d/3 d/4 d/5 d/6 d/7 d/8 d/9");
+    assert_eq!(store.get("d/2").unwrap().unwrap(), b"new");
+    assert_eq!(store.get("d/5").unwrap().unwrap(), b"value", "nobody has touched it");
+    drop(store);
+    let store = clocks.open(&disk);
+    assert_eq!(store.get("d/4").unwrap().unwrap(), [99]);
+    assert_eq!(store.get("d/6").unwrap().unwrap(), b"made");
+    assert_eq!(stat(&store, "d/7").expires, Some(at(1_000_500 + YEAR)));
+    // A directory with nothing but what is hidden is empty.
+    clocks.jump(YEAR);
+    assert!(matches!(store.remove("d"), Err(Error::NotEmpty)));
+    for key in 1..8 {
+        store.remove(format!("d/{key}")).unwrap();
+    }
+    store.remove("d").unwrap();
+    clocks.jump(-YEAR);
+    assert_eq!(keys(&store), ["stays"]);
+    drop(store);
+    assert_eq!(keys(&clocks.open(&disk)), ["stays"]);
+    store_is_whole(&disk);
+}
+
+fn store_is_whole(disk: &SimDisk) {
+    let store = reopen(disk);
+    assert_eq!((&store.report.damage, &store.report.lost_directories), (&vec![], &vec![]));
+    store.keydir.read().check_sums();
+}
