@@ -175,3 +175,26 @@ fn what_is_kept_for_listings_is_counted_and_given_back() {
     }
     assert!(bytes() < kept - 3 * 1_000 * 96, "{before} {kept} {}", bytes());
 }
+
+/// What is sent and kept of a deep tree grows with its names, not with the lengths of all paths.
+#[test]
+fn a_deep_tree_is_listed_name_by_name() {
+    let store = with_keys(0);
+    let deep = vec!["nested"; 1_500].join("/");
+    store.put(format!("{deep}/key"), "value").unwrap();
+    let mut scan = store.scan("");
+    let (mut names, mut bytes) = (0, 0);
+    while let Some(met) = scan.next_met() {
+        let met = met.unwrap();
+        assert_eq!(met.depth, names);
+        names += 1;
+        bytes += met.name.len();
+    }
+    assert_eq!((names, bytes), (1_501, 1_500 * 6 + 3));
+    assert_eq!(store.scan("").last().unwrap().unwrap().key, format!("{deep}/key").into_bytes());
+    // Whoever changes what is deep in it finds out that the listing has yet to come there.
+    let mut scan = store.scan("");
+    scan.next().unwrap().unwrap();
+    store.remove(format!("{deep}/key")).unwrap();
+    assert_eq!(scan.last().unwrap().unwrap().key, format!("{deep}/key").into_bytes());
+}
