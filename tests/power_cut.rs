@@ -27,6 +27,8 @@ mod snapshots;
 mod tap;
 #[path = "power_cut/tree.rs"]
 mod tree;
+#[path = "power_cut/weather.rs"]
+mod weather;
 #[path = "power_cut/workload.rs"]
 mod workload;
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use caskfs::medium::{Medium, SimDisk};
-use caskfs::store::Error;
+use caskfs::store::{Error, RepairMode};
 use caskfs::{Options, Store};
 use caskfs_fuzz::{measured, options, sample};
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -86,7 +86,7 @@ fn live(disk: &SimDisk, honest: bool) {
 
 /// What is repaired is whole.
 fn repair(disk: &SimDisk, honest: bool) {
-    let Ok(report) = Store::repair_on(Arc::new(disk.clone()), options(), false, &mut |_| {}) else { return };
+    let Ok(report) = Store::repair_on(Arc::new(disk.clone()), options(), RepairMode::default(), &mut |_| {}) else { return };
     let opened = Store::open_on(Arc::new(disk.restart()), Options { strict: honest, ..options() });
     assert!(opened.is_ok() || !honest, "what was repaired opens: {:?} after {report:?}", opened.err());
     let Ok(store) = opened else { return };

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use caskfs::medium::{Medium, SimDisk};
-use caskfs::store::{Batch, Lender, Loan, Options, Store, Update};
+use caskfs::store::{Batch, Lender, Loan, Options, RepairMode, Store, Update};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -79,7 +79,7 @@ fn lose(disk: &SimDisk) {
             assert!(disk.corrupt(&path, place as u64, 1));
         }
     }
-    let report = Store::repair_on(Arc::new(disk.clone()), options(), false, &mut |_| {}).expect("a repair");
+    let report = Store::repair_on(Arc::new(disk.clone()), options(), RepairMode::default(), &mut |_| {}).expect("a repair");
     assert_eq!(report.lost_keys, ["lost"]);
     for path in disk.paths().iter().filter(|path| path.starts_with("quarantine/")) {
         disk.remove(path).expect("a file of the quarantine");

@@ -21,7 +21,8 @@ fn main() {
     let hints = disk.paths().into_iter().filter(|path| path.ends_with(".hint"));
     hints.enumerate().for_each(|(number, path)| write("hint", number, &file(&path)));
     let fronts = caskfs::log::fuzzing::fronts(&disk);
-    fronts.iter().enumerate().for_each(|(number, front)| write("node", number, front));
+    let odd = caskfs::store::fuzzing::odd_names();
+    fronts.iter().chain(&odd).enumerate().for_each(|(number, front)| write("node", number, front));
     for (number, line) in caskfs::cli::fuzzing::samples().iter().enumerate() {
         write("control", number, line.as_bytes());
     }

@@ -369,6 +369,9 @@ pub(super) struct RepairArguments {
     /// Change nothing; print what would be done.
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Count as lost what the disk fails to read; without it, such a store is not repaired.
+    #[arg(long)]
+    pub(super) give_up_unread: bool,
     /// Print a JSON object.
     #[arg(long)]
     pub(super) json: bool,

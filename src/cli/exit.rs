@@ -83,6 +83,7 @@ impl From<Error> for Failure {
             Error::NoSpace | Error::OutOfMemory | Error::TableFull => NO_SPACE,
             Error::ReadOnly => READ_ONLY,
             Error::DamagedKey { .. } | Error::Strict(_) => DAMAGED,
+            Error::Unread(_) => MEDIUM,
             Error::Log(error) => match error {
                 log::Error::NotAStore | log::Error::NotEmpty => NOT_A_STORE,
                 log::Error::FutureVersion { .. } => FUTURE_VERSION,
@@ -90,7 +91,7 @@ impl From<Error> for Failure {
                 log::Error::DamagedFile { .. } | log::Error::Damaged { .. } | log::Error::DamageMet(_) => DAMAGED,
                 log::Error::NoSpace | log::Error::NotDurable => NO_SPACE,
                 log::Error::ReadOnly | log::Error::Frozen => READ_ONLY,
-                log::Error::Failed(_) => MEDIUM,
+                log::Error::Failed(_) | log::Error::Unread(_) => MEDIUM,
                 log::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => NOT_A_STORE,
                 log::Error::Io { .. } => MEDIUM,
                 log::Error::NoSnapshot(_) => NO_KEY,

@@ -8,6 +8,7 @@ use super::exit::Failure;
 use super::listing::{bytes, time};
 use super::output::Output;
 use super::store_access::{Access, ask};
+use crate::store::UNREAD_ADVICE;
 
 pub(super) fn run(arguments: &InfoArguments, output: &mut Output) -> Result<(), Failure> {
     let Reply::Info(mut info) = ask(&arguments.store, Access::Read, &Request::Info)? else { return Ok(()) };
@@ -63,8 +64,17 @@ fn show(info: &StoreInfo, output: &mut Output) -> std::io::Result<()> {
         "last start: {} records read, {} unacknowledged bytes of a crash cut off, {} bytes damaged",
         recovery.records, recovery.torn_bytes, recovery.damaged_bytes
     )?;
+    for (file, offset, len) in &recovery.unread {
+        writeln!(output, "unread:     {len} bytes of {file} from {offset}")?;
+    }
+    if !recovery.unread.is_empty() {
+        writeln!(output, "merging:    no: {UNREAD_ADVICE}")?;
+    }
     for key in &recovery.damaged_keys {
         writeln!(output, "damaged:    {key}")?;
+    }
+    for key in &recovery.unread_keys {
+        writeln!(output, "unread:     {key}")?;
     }
     for name in &recovery.lost_directories {
         writeln!(output, "found:      {name}")?;

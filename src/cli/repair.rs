@@ -8,13 +8,14 @@ use super::arguments::RepairArguments;
 use super::exit::{DAMAGED, Failure, REPAIRABLE};
 use super::output::Output;
 use super::progress::Bar;
-use crate::store::{Options, Progress, RepairReport, Store};
+use crate::store::{Options, Progress, RepairMode, RepairReport, Store};
 
 pub(super) fn run(arguments: &RepairArguments, output: &mut Output) -> Result<(), Failure> {
-    let RepairArguments { store, dry_run, json } = arguments;
+    let RepairArguments { store, dry_run, give_up_unread, json } = arguments;
+    let mode = RepairMode { dry_run: *dry_run, give_up_unread: *give_up_unread };
     let mut bar = Bar::default();
     let mut progress = |Progress { done, total }: Progress| bar.show(done, Some(total));
-    let repaired = Store::repair(store, Options::default(), *dry_run, &mut progress);
+    let repaired = Store::repair(store, Options::default(), mode, &mut progress);
     drop(bar);
     let report = repaired.map_err(|error| Failure::from(error).about(store.display()))?;
     let RepairReport { steps, lost_keys, lost_directories, quarantine, .. } = &report;

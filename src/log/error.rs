@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Location, Report};
+use super::{Location, Report, Unread};
 use crate::medium::Trouble;
 
 /// What can go wrong with a log, each message for the person who must act.
@@ -37,6 +37,9 @@ pub enum Error {
     /// Recovery met damage, and was told to refuse it.
     #[error("the log is damaged in {} places", .0.damage.len())]
     DamageMet(Box<Report>),
+    /// A part of the store could not be read, and what was asked for would have treated it as lost.
+    #[error("the disk fails to read {}, which may be as it was written: see to the disk, and try again", super::unread::summary(.0))]
+    Unread(Vec<Unread>),
     /// A record is not as it was written.
     #[error("the record at {location} is damaged: {what}")]
     Damaged {

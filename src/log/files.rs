@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::retry::retried;
 use crate::medium::{File, Medium};
 
 /// Bytes copied at once.
@@ -81,10 +82,12 @@ pub(super) fn put_in_place(medium: &dyn Medium, path: &str) -> io::Result<()> {
 
 /// The whole of a small file; no more than `limit` bytes of it.
 pub(super) fn read(medium: &dyn Medium, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let file = medium.open(path, false)?;
-    let mut bytes = vec![0; usize::try_from(file.len()?.min(limit)).unwrap_or(0)];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
+    retried(|| {
+        let file = medium.open(path, false)?;
+        let mut bytes = vec![0; usize::try_from(file.len()?.min(limit)).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    })
 }
 
 /// Copies the first `end` bytes of a file into a new one, durable but for its name.

@@ -11,6 +11,7 @@ use super::files;
 use super::format::FORMAT_VERSION;
 use super::manifest::Sealed;
 use super::record::{Header, Location};
+use super::retry::{is_short_of_resources, retried};
 use super::scan::{Found, Scanner};
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use crate::medium::Medium;
@@ -41,8 +42,14 @@ impl Hint {
         }
         let Some((hint, last)) = Hint::open(medium, segment, sealed)? else { return Ok(None) };
         let mut checksum = [0; CHECKSUM_LEN];
-        segment.file.read_exact_at(&mut checksum, last)?;
-        Ok((hint.bytes.get(LAST_RECORD) == Some(&checksum)).then_some(hint))
+        match retried(|| segment.file.read_exact_at(&mut checksum, last)) {
+            Ok(()) => Ok((hint.bytes.get(LAST_RECORD) == Some(&checksum)).then_some(hint)),
+            // The hint is whole, and is of the file that has this header: it knows more than what is left of the segment.
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof && !is_short_of_resources(&error) => {
+                Ok(Some(hint))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Where the segment was sealed, by its hint, if that is whole. It is written after the seal is durable, and so proves
@@ -59,13 +66,14 @@ impl Hint {
 
     /// The hint of a segment, if that is whole, and where the last record begins (the segment's beginning if there is none).
     fn open(medium: &dyn Medium, segment: &Segment, sealed: &Sealed) -> io::Result<Option<(Hint, u64)>> {
-        let Some(file) = files::found(medium.open(&files::hint(segment.id), false))? else { return Ok(None) };
+        let open = retried(|| medium.open(&files::hint(segment.id), false));
+        let Some(file) = files::found(open)? else { return Ok(None) };
         // A hint leaves out most of each record, and adds less.
         let Some(len) = usize::try_from(file.len()?).ok().filter(|len| *len as u64 <= sealed.end) else {
             return Ok(None);
         };
         let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, 0)?;
+        retried(|| file.read_exact_at(&mut bytes, 0))?;
         let hint = Hint { segment: segment.id, first_sequence: sealed.first_sequence, bytes };
         Ok(hint.check(segment, sealed).map(|last| (hint, last)))
     }
@@ -141,6 +149,27 @@ pub(super) fn write(medium: &dyn Medium, segment: &Segment, sealed: &Sealed) -> 
 
 /// The bytes of a hint, made from the segment. `None` if that is damaged.
 fn build(segment: &Segment, sealed: &Sealed) -> io::Result<Option<Vec<u8>>> {
+    let Some((mut bytes, last)) = collect(segment, sealed)? else { return Ok(None) };
+    if let Some(checksum) = bytes.get_mut(LAST_RECORD) {
+        segment.file.read_exact_at(checksum, last)?;
+    }
+    bytes.put_u32(crc32fast::hash(&bytes));
+    Ok(Some(bytes))
+}
+
+/// What a hint of this segment would say. `None` if something of the segment is missing.
+pub(super) fn of_segment(segment: &Segment, sealed: &Sealed) -> io::Result<Option<Hint>> {
+    if segment.damaged || segment.unread {
+        return Ok(None);
+    }
+    let Some((mut bytes, _)) = collect(segment, sealed)? else { return Ok(None) };
+    // Nobody checks it who has made it.
+    bytes.put_u32(0);
+    Ok(Some(Hint { segment: segment.id, first_sequence: sealed.first_sequence, bytes }))
+}
+
+/// The bytes of a hint up to its checksum, and where the last record begins.
+fn collect(segment: &Segment, sealed: &Sealed) -> io::Result<Option<(Vec<u8>, u64)>> {
     let mut bytes = header(segment, sealed, [0; CHECKSUM_LEN]);
     let mut last = 0;
     let mut scanner = Scanner::new(segment, Some(sealed.end))?;
@@ -158,11 +187,7 @@ fn build(segment: &Segment, sealed: &Sealed) -> io::Result<Option<Vec<u8>>> {
         (sequence, last) = (header.sequence, offset);
         offset += header.record_len();
     }
-    if let Some(checksum) = bytes.get_mut(LAST_RECORD) {
-        segment.file.read_exact_at(checksum, last)?;
-    }
-    bytes.put_u32(crc32fast::hash(&bytes));
-    Ok(Some(bytes))
+    Ok(Some((bytes, last)))
 }
 
 fn header(segment: &Segment, sealed: &Sealed, last_record: [u8; CHECKSUM_LEN]) -> Vec<u8> {

@@ -36,6 +36,15 @@ pub struct SealedSegment {
     pub last_sequence: u64,
 }
 
+/// Where something of a segment is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The place, up to the end of the segment.
+    pub damage: Damage,
+    /// The medium has failed to read it.
+    pub unread: bool,
+}
+
 impl Log {
     /// The sealed segments in order of sequence numbers. The newest is left out: its highest number must stay known.
     pub fn sealed(&self) -> Vec<SealedSegment> {
@@ -50,7 +59,7 @@ impl Log {
         sealed
     }
 
-    /// Shows every record of a sealed segment, verified. Stops at the first damage and says where it is.
+    /// Shows every record of a sealed segment, verified. Stops at the first of which something is missing, and says where.
     ///
     /// # Errors
     /// Those of the medium, and of `visit`.
@@ -58,7 +67,7 @@ impl Log {
         &self,
         segment: &SealedSegment,
         visit: &mut SealedVisitor<'_, E>,
-    ) -> Result<Option<Damage>, E> {
+    ) -> Result<Option<Missing>, E> {
         let open = self.segments.get(segment.id);
         let missing = || Error::DamagedFile { file: files::segment(segment.id), what: "it is missing" };
         let open = open.ok_or_else(missing)?;
@@ -74,7 +83,8 @@ impl Log {
                 }
                 _ => {
                     let location = Location { segment: segment.id, offset: u32::try_from(offset).unwrap_or(u32::MAX) };
-                    return Ok(Some(Damage { location, len: segment.end - offset }));
+                    let unread = !scanner.failed().is_empty();
+                    return Ok(Some(Missing { damage: Damage { location, len: segment.end - offset }, unread }));
                 }
             }
         }

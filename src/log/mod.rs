@@ -11,6 +11,7 @@
 //! * A failed write or sync is final: the log refuses all later appends. A full disk is no failure as long as the
 //!   half-written transaction could be cut off again.
 
+mod ahead;
 mod bad_blocks;
 mod ballast;
 mod codec;
@@ -23,6 +24,7 @@ mod format;
 pub mod fuzzing;
 mod hint;
 mod histogram;
+mod load;
 mod lost_end;
 mod manifest;
 mod merge;
@@ -31,6 +33,7 @@ mod open_snapshots;
 mod record;
 mod recovery;
 mod repair;
+mod retry;
 mod salvage;
 mod scan;
 mod segment;
@@ -40,8 +43,10 @@ mod snapshot;
 mod snapshot_index;
 mod spares;
 mod statistics;
+mod stretches;
 mod tidy;
 mod turn;
+mod unread;
 mod verify;
 mod writer;
 mod written;
@@ -61,7 +66,7 @@ use error::Context;
 pub use error::Error;
 pub use format::{FORMAT_VERSION, StoreId};
 pub use histogram::Distribution;
-pub use merge::{MergeWriter, SealedSegment};
+pub use merge::{MergeWriter, Missing, SealedSegment};
 pub use record::{HEADER_LEN, Header, Location, MAX_BODY, MAX_ENTRY};
 pub use recovery::{Damage, Report, Visit};
 pub use repair::{Inspection, Preview, Quarantine, Step};
@@ -69,6 +74,8 @@ pub use segment::{Body, Wait};
 pub use segments::Segments;
 pub use snapshot::{Snapshot, is_snapshot_name};
 pub use statistics::LogStatistics;
+pub use stretches::Stretches;
+pub use unread::Unread;
 pub use verify::{Defect, Seen, Span};
 pub use writer::{Appender, Draft, WRITE_AHEAD};
 
@@ -97,6 +104,8 @@ pub struct LogOptions {
     /// Open what there is: segments that are missing, or of which nothing can be read, are left out, and stay in the
     /// manifest.
     pub lenient: bool,
+    /// With `lenient`: what the medium fails to read is lost. Otherwise such a log is refused, and nothing is changed.
+    pub give_up_unread: bool,
     /// Identity for a log that is created.
     pub new_id: StoreId,
 }
@@ -111,6 +120,7 @@ impl Default for LogOptions {
             create: false,
             strict: false,
             lenient: false,
+            give_up_unread: false,
             new_id: StoreId([0; 16]),
         }
     }

@@ -14,10 +14,11 @@ use super::ballast::{self, Ballast};
 use super::error::{Context, Error, is_no_space};
 use super::files;
 use super::format;
-use super::hint::Hint;
+use super::load::read_sealed;
 use super::lost_end::has_lost_end;
 use super::manifest::{Contents, LOST_END, Manifest, SegmentList};
-use super::record::{Header, Location, record_len};
+use super::record::{Header, Location};
+use super::retry::retried;
 use super::scan::Scanner;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::segments::SegmentMap;
@@ -28,7 +29,7 @@ use super::statistics::Counters;
 use super::turn::Turn;
 use super::writer::Writer;
 use super::written::Written;
-use super::{AtomicU64, AtomicUsize, BTreeMap, Log, LogOptions, Mutex, OnceLock};
+use super::{AtomicU64, AtomicUsize, BTreeMap, Log, LogOptions, Mutex, OnceLock, Unread};
 use crate::medium::{Cached, Medium};
 
 /// A record met during recovery.
@@ -38,8 +39,10 @@ pub struct Visit<'a> {
     pub header: &'a Header,
     /// Where it is.
     pub location: Location,
-    /// The front of its body; `None` if the body is damaged.
+    /// The front of its body; `None` if the body is damaged, or could not be read.
     pub front: Option<&'a [u8]>,
+    /// Whether the medium has failed to read something, of this record or before it: what is missing may be there yet.
+    pub unread: bool,
     /// How many unreadable stretches, each of which may have held any number of records, came before it.
     pub unreadable: u32,
 }
@@ -53,15 +56,6 @@ pub struct Damage {
     pub len: u64,
 }
 
-impl Damage {
-    /// Whether a record in this place with a body of this length has a part in it.
-    pub fn touches(&self, location: Location, body_len: u32) -> bool {
-        let (own, other) = (u64::from(self.location.offset), u64::from(location.offset));
-        let overlap = own < other + record_len(body_len as usize) && other < own + self.len;
-        self.location.segment == location.segment && overlap
-    }
-}
-
 /// What recovery found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -71,13 +65,23 @@ pub struct Report {
     pub hints: Vec<u32>,
     /// Bytes of unacknowledged transactions that were cut off, and where.
     pub torn: Vec<Damage>,
-    /// Damaged stretches.
+    /// Damaged stretches: they were read, and are not as they were written.
     pub damage: Vec<Damage>,
-    /// How many of these are unreadable, so that nobody knows whose records were there.
+    /// Stretches that the medium has failed to read. What is there may be as it was written, and be read another time.
+    pub unread: Vec<Damage>,
+    /// How many of both are such that nobody knows whose records were there.
     pub unreadable: u32,
 }
 
-type Visitor<'v> = dyn FnMut(Visit<'_>) + 'v;
+impl Report {
+    /// Notes a stretch of a segment that is not as it was written, or that the medium has `failed` to read.
+    pub(super) fn miss(&mut self, failed: bool, location: Location, len: u64) {
+        let list = if failed { &mut self.unread } else { &mut self.damage };
+        list.push(Damage { location, len });
+    }
+}
+
+pub(super) type Visitor<'v> = dyn FnMut(Visit<'_>) + 'v;
 
 impl Log {
     /// Opens the log on a medium, or creates it if the medium is empty and the options say so, and shows every record
@@ -95,8 +99,15 @@ impl Log {
             return Err(Error::Frozen);
         }
         // What is beside a snapshot's segments is what a backup was copying when it was cut short.
-        if frozen.is_none() && !options.lenient && has_lost_end(&*medium, &list, epoch, id)? {
-            return Err(Error::DamagedFile { file: files::MANIFEST.into(), what: LOST_END });
+        if frozen.is_none() && !options.lenient {
+            let mut unread = Vec::new();
+            if has_lost_end(&*medium, &list, epoch, id, &mut unread)? {
+                return Err(Error::DamagedFile { file: files::MANIFEST.into(), what: LOST_END });
+            }
+            if !unread.is_empty() {
+                // It would be cleared away, and may be what was acknowledged last.
+                return Err(Error::Unread(unread));
+            }
         }
         let mut report = Report::default();
         let mut segments = BTreeMap::new();
@@ -105,11 +116,16 @@ impl Log {
             let write = !options.read_only && sealed.is_none();
             let segment = match Segment::open(&cached, number, epoch, id, write) {
                 Err(Error::DamagedFile { .. }) if options.lenient => continue,
-                Ok(segment) if options.lenient && segment.illegible => continue,
+                Ok(segment) if options.lenient && segment.illegible => {
+                    if segment.unread {
+                        report.miss(true, place(number, 0), 0);
+                    }
+                    continue;
+                }
                 other => other?,
             };
-            if segment.damaged {
-                report.damage.push(Damage { location: place(number, 0), len: u64::from(SEGMENT_HEADER_LEN) });
+            if segment.damaged || segment.unread {
+                report.miss(segment.unread, place(number, 0), u64::from(SEGMENT_HEADER_LEN));
             }
             segments.insert(number, Arc::new(segment));
         }
@@ -124,8 +140,11 @@ impl Log {
         };
         let tail = read_tail(&unsealed, &mut last_sequence, visit, &mut report)?;
 
-        if options.strict && !report.damage.is_empty() {
+        if options.strict && !(report.damage.is_empty() && report.unread.is_empty()) {
             return Err(Error::DamageMet(Box::new(report)));
+        }
+        if options.lenient && !options.give_up_unread && !report.unread.is_empty() {
+            return Err(Error::Unread(report.unread.iter().map(Unread::from).collect()));
         }
         let manifest = match options.read_only {
             true => Manifest::read_only(epoch, list),
@@ -263,65 +282,13 @@ fn give_up_zeros(tails: &[Tail]) -> bool {
 /// Removes segments that the manifest does not name: inputs of a merge that was completed, or outputs of one that was
 /// not. What they hold is elsewhere.
 fn remove_strangers(medium: &dyn Medium, list: &SegmentList) -> io::Result<()> {
-    for name in medium.list(files::SEGMENTS)? {
+    for name in retried(|| medium.list(files::SEGMENTS))? {
         let number = files::segment_number(&name).or_else(|| files::hint_number(&name));
         if number.is_some_and(|number| !list.contains_key(&number)) || name.ends_with(".hint.tmp") {
             medium.remove(&format!("{}/{name}", files::SEGMENTS))?;
         }
     }
     Ok(())
-}
-
-/// Shows the records of all sealed segments; returns the highest sequence number.
-fn read_sealed(
-    medium: &dyn Medium,
-    segments: &BTreeMap<u32, Arc<Segment>>,
-    list: &SegmentList,
-    visit: &mut Visitor<'_>,
-    report: &mut Report,
-) -> Result<u64, Error> {
-    let mut sealed: Vec<_> = list.iter().filter_map(|(id, sealed)| Some((id, (*sealed)?))).collect();
-    sealed.sort_by_key(|(_, sealed)| sealed.first_sequence);
-    let mut last_sequence = 0;
-    for (id, sealed) in sealed {
-        last_sequence = last_sequence.max(sealed.last_sequence);
-        let Some(segment) = segments.get(id) else {
-            report.damage.push(Damage { location: place(*id, 0), len: sealed.end });
-            report.unreadable += 1;
-            continue;
-        };
-        segment.close(sealed.end);
-        // One that cannot be read is as good as none.
-        if let Ok(Some(hint)) = Hint::read(medium, segment, &sealed) {
-            let unreadable = report.unreadable;
-            hint.visit(&mut |header, location, front| {
-                report.records += 1;
-                visit(Visit { header, location, front: Some(front), unreadable });
-            });
-            report.hints.push(*id);
-            continue;
-        }
-        let context = || format!("reading segment {id}");
-        let mut scanner = Scanner::new(segment, Some(sealed.end)).context(context)?;
-        let mut offset = scanner.start();
-        while offset < sealed.end {
-            if let Some(found) = scanner.record_at(offset).context(context)? {
-                offset += found.header.record_len();
-                report.records += 1;
-                if found.body.is_none() {
-                    report.damage.push(Damage { location: found.location, len: found.header.record_len() });
-                }
-                let unreadable = report.unreadable;
-                visit(Visit { header: &found.header, location: found.location, front: found.front(), unreadable });
-            } else {
-                let next = scanner.search(offset).context(context)?.unwrap_or(sealed.end);
-                report.damage.push(Damage { location: place(*id, offset), len: next - offset });
-                report.unreadable += 1;
-                offset = next;
-            }
-        }
-    }
-    Ok(last_sequence)
 }
 
 /// The segments that are not sealed, in order of number.
@@ -348,7 +315,7 @@ fn read_tail(
     report: &mut Report,
 ) -> Result<Vec<Tail>, Error> {
     let mut proof = Proof { unsealed, highest: None };
-    let damaged_before = report.damage.len();
+    let missed_before = report.damage.len() + report.unread.len();
     let mut torn = false;
     // What comes next is missing, and the medium has failed to read it: whoever wrote it may have been told that it was
     // durable.
@@ -373,15 +340,17 @@ fn read_tail(
         };
         // Nothing is added to a file that is damaged.
         let mut damaged = segment.damaged;
-        let unreadable = Cell::new(report.unreadable);
+        let (records, unreadable) = (Cell::new(0), Cell::new(report.unreadable));
+        let unread = Cell::new(!report.unread.is_empty());
         // Records of a transaction whose end was not met yet.
         let mut open: Vec<(Header, Location, Option<Vec<u8>>)> = Vec::new();
         let mut show = |open: &mut Vec<(Header, Location, Option<Vec<u8>>)>, tail: &mut Tail, end: u64| {
             for (header, location, front) in open.drain(..) {
-                report.records += 1;
+                records.set(records.get() + 1);
                 tail.last_sequence = header.sequence;
                 tail.note(&header, location.offset);
-                visit(Visit { header: &header, location, front: front.as_deref(), unreadable: unreadable.get() });
+                let (unread, unreadable) = (unread.get(), unreadable.get());
+                visit(Visit { header: &header, location, front: front.as_deref(), unread, unreadable });
             }
             tail.end = end;
         };
@@ -402,7 +371,9 @@ fn read_tail(
                 {
                     if front.is_none() {
                         damaged = true;
-                        report.damage.push(Damage { location, len: header.record_len() });
+                        let failed = scanner.failed_at(offset..offset + header.record_len());
+                        report.miss(failed, location, header.record_len());
+                        unread.set(unread.get() || failed);
                     }
                     offset += header.record_len();
                     expected += 1;
@@ -425,7 +396,8 @@ fn read_tail(
                     // What is missing here was durable once: damage. Go on with the next newer record.
                     damaged = true;
                     show(&mut open, &mut tail, offset);
-                    report.damage.push(Damage { location: place(segment.id, offset), len: next_offset - offset });
+                    report.miss(failed, place(segment.id, offset), next_offset - offset);
+                    unread.set(unread.get() || failed);
                     unreadable.set(unreadable.get() + 1);
                     let Some((next, sequence)) = next else {
                         tail.end = end;
@@ -436,7 +408,7 @@ fn read_tail(
                 }
             }
         }
-        report.unreadable = unreadable.get();
+        (report.records, report.unreadable) = (report.records + records.get(), unreadable.get());
         *last_sequence = tail.last_sequence;
         if scanner.failed_until() > 0 {
             // It is not to be read once more. What is intact of it is copied by the repair.
@@ -451,7 +423,7 @@ fn read_tail(
         tails.push(tail);
     }
     prove(&mut tails);
-    if *last_sequence < unsealed.durable && report.damage.len() == damaged_before {
+    if *last_sequence < unsealed.durable && report.damage.len() + report.unread.len() == missed_before {
         // Cut off where a record ended, the log looks whole.
         let end = tails.iter().rev().find(|tail| tail.has_records()).or(tails.first());
         let location = end.map_or(place(0, 0), |tail| place(tail.segment.id, tail.end));
@@ -512,6 +484,6 @@ fn next_newer(scanner: &mut Scanner<'_>, offset: u64, sequence: u64) -> io::Resu
     Ok(None)
 }
 
-fn place(segment: u32, offset: u64) -> Location {
+pub(super) fn place(segment: u32, offset: u64) -> Location {
     Location { segment, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
 }

@@ -13,7 +13,7 @@ use super::manifest::{Change, Sealed};
 use super::record::Header;
 use super::scan::{Found, Scanner};
 use super::segment::Segment;
-use super::{Log, MergeWriter, SealedSegment, files};
+use super::{Log, MergeWriter, SealedSegment, Unread, files};
 
 /// Says whether a record makes sense, by its header and the front of its body.
 type Sense<'s> = dyn Fn(&Header, &[u8]) -> bool + 's;
@@ -36,15 +36,16 @@ impl Log {
     /// its place, and takes it away. One that was not sealed and could not be opened goes from the manifest.
     ///
     /// # Errors
-    /// Those of the medium; [`Error::NoSpace`] leaves everything as it was.
-    pub fn salvage(&self, id: u32, keep: &Sense<'_>) -> Result<(), Error> {
+    /// Those of the medium; [`Error::NoSpace`] leaves everything as it was, and so does [`Error::Unread`], which is for what
+    /// the medium fails to read, unless that is given up.
+    pub fn salvage(&self, id: u32, keep: &Sense<'_>, give_up_unread: bool) -> Result<(), Error> {
         let sealed = self.manifest.lock().segments.get(&id).copied().flatten();
         let Some(sealed) = sealed else { return self.forget(id) };
         let mut writer = self.merge_writer();
         let segment = self.segments.get(id);
         if let Some(segment) = &segment {
             let hint = Hint::read(&*self.medium, segment, &sealed).ok().flatten();
-            if let Err(error) = copy_intact(segment, sealed.end, hint, keep, &mut writer) {
+            if let Err(error) = copy_intact(segment, sealed.end, hint, (keep, give_up_unread), &mut writer) {
                 writer.give_up();
                 return Err(error);
             }
@@ -79,7 +80,7 @@ fn copy_intact(
     segment: &Segment,
     end: u64,
     hint: Option<Hint>,
-    keep: &Sense<'_>,
+    (keep, give_up_unread): (&Sense<'_>, bool),
     writer: &mut MergeWriter<'_>,
 ) -> Result<(), Error> {
     let context = || format!("reading segment {}", segment.id);
@@ -100,18 +101,23 @@ fn copy_intact(
                 });
             }
         });
-        return copied;
-    }
-    let mut offset = scanner.start();
-    while offset < scanner.limit() {
-        let Some(found) = scanner.record_at(offset).context(context)? else {
-            offset = scanner.search(offset).context(context)?.unwrap_or(scanner.limit());
-            continue;
-        };
-        offset += found.header.record_len();
-        if let Some((front, bulk)) = found.parts() {
-            copy(&found.header, front, bulk)?;
+        copied?;
+    } else {
+        let mut offset = scanner.start();
+        while offset < scanner.limit() {
+            let Some(found) = scanner.record_at(offset).context(context)? else {
+                offset = scanner.search(offset).context(context)?.unwrap_or(scanner.limit());
+                continue;
+            };
+            offset += found.header.record_len();
+            if let Some((front, bulk)) = found.parts() {
+                copy(&found.header, front, bulk)?;
+            }
         }
     }
-    Ok(())
+    let unread: Vec<Unread> = scanner.failed().into_iter().map(|part| Unread::of_segment(segment.id, part)).collect();
+    match unread.is_empty() || give_up_unread {
+        true => Ok(()),
+        false => Err(Error::Unread(unread)),
+    }
 }

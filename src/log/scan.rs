@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::bad_blocks::BadBlocks;
 use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
+use super::retry::retried;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 
 /// Bytes read at once.
@@ -114,6 +115,13 @@ impl<'a> Scanner<'a> {
         self.bad.as_ref().map_or(0, BadBlocks::end).min(self.limit)
     }
 
+    /// What of the segment the medium has failed to read; of that which was asked for.
+    pub(super) fn failed(&self) -> Vec<Range<u64>> {
+        let stretches = self.bad.as_ref().map(BadBlocks::stretches).unwrap_or_default();
+        let within = |stretch: Range<u64>| stretch.start..stretch.end.min(self.limit);
+        stretches.into_iter().map(within).filter(|stretch| !stretch.is_empty()).collect()
+    }
+
     /// Up to `len` bytes at `offset`, fewer at the limit.
     fn bytes(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         let len = self.limit.saturating_sub(offset).min(len as u64) as usize;
@@ -125,7 +133,7 @@ impl<'a> Scanner<'a> {
             let file = &*self.segment.file;
             let read = match &mut self.bad {
                 Some(bad) => bad.read(file, &mut self.window, offset),
-                None => file.read_exact_at(&mut self.window, offset),
+                None => retried(|| file.read_exact_at(&mut self.window, offset)),
             };
             if let Err(error) = read {
                 self.window.clear();

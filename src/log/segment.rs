@@ -11,6 +11,7 @@ use super::error::{Context, Error, of_sync};
 use super::files;
 use super::format::{FORMAT_VERSION, StoreId};
 use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
+use super::retry::retried;
 use super::scan::Scanner;
 use super::segments::Trash;
 
@@ -54,9 +55,13 @@ pub(super) struct Claim {
 
 impl Claim {
     /// `None` if there is no header whose checksum is right.
-    pub(super) fn read(file: &dyn File) -> Option<Claim> {
+    pub(super) fn read(file: &dyn File) -> io::Result<Option<Claim>> {
         let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
-        file.read_exact_at(&mut bytes, 0).ok()?;
+        retried(|| file.read_exact_at(&mut bytes, 0))?;
+        Ok(Claim::decode(&bytes))
+    }
+
+    fn decode(bytes: &[u8; SEGMENT_HEADER_LEN as usize]) -> Option<Claim> {
         let (front, crc) = bytes.split_last_chunk::<4>()?;
         let mut decoder = Decoder::new(front);
         if decoder.bytes(MAGIC.len()).ok()? != MAGIC || crc32fast::hash(front) != u32::from_le_bytes(*crc) {
@@ -77,6 +82,8 @@ pub(super) struct Segment {
     pub(super) seed: u32,
     /// The header is not as it was written; its checksum was found by other means.
     pub(super) damaged: bool,
+    /// The medium has failed to read the header, or what would have told it.
+    pub(super) unread: bool,
     /// The header is damaged, and no record tells what it was: none can be read.
     pub(super) illegible: bool,
     /// Where its records end; 0 while it may be appended to.
@@ -121,6 +128,7 @@ impl Segment {
             file,
             seed,
             damaged: false,
+            unread: false,
             illegible: false,
             end: AtomicU64::new(0),
             doomed: OnceLock::new(),
@@ -138,24 +146,30 @@ impl Segment {
         let path = files::segment(id);
         let mut bytes = [0; SEGMENT_HEADER_LEN as usize];
         let damaged = |what| Error::DamagedFile { file: path.clone(), what };
-        let file = match medium.open(&path, write) {
+        let file = match retried(|| medium.open(&path, write)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged("it is missing")),
             other => other.context(|| format!("opening {path}"))?,
         };
         if file.len().context(|| format!("reading {path}"))? < u64::from(SEGMENT_HEADER_LEN) {
             return Err(damaged("it is too short"));
         }
-        BadBlocks::default().read(&*file, &mut bytes, 0).context(|| format!("reading {path}"))?;
+        let mut bad = BadBlocks::default();
+        bad.read(&*file, &mut bytes, 0).context(|| format!("reading {path}"))?;
+        let unread = bad.touches(&(0..bytes.len() as u64));
         let (seed, damaged) = match decode_header(&bytes, id, store) {
             Ok(seed) => (Some(seed), false),
             Err(Unreadable::Future(found)) => return Err(Error::FutureVersion { found, known: FORMAT_VERSION }),
             Err(Unreadable::Foreign(what)) => return Err(damaged(what)),
             Err(Unreadable::Damaged) => {
-                (find_seed(&*file, &bytes, id, epoch, store).context(|| format!("reading {path}"))?, true)
+                let found = find_seed(&*file, &mut bad, &bytes, id, epoch, store);
+                (found.context(|| format!("reading {path}"))?, true)
             }
         };
+        // What could not be read may be what tells.
+        let unread = unread || (seed.is_none() && bad.end() > 0);
         let (illegible, seed) = (seed.is_none(), seed.unwrap_or(0));
-        Ok(Segment { id, file, seed, damaged, illegible, end: AtomicU64::new(0), doomed: OnceLock::new() })
+        let (end, doomed) = (AtomicU64::new(0), OnceLock::new());
+        Ok(Segment { id, file, seed, damaged, unread, illegible, end, doomed })
     }
 
     /// Whether it was made by the writer of this epoch.
@@ -283,6 +297,7 @@ fn decode_header(bytes: &[u8; SEGMENT_HEADER_LEN as usize], id: u32, store: Stor
 /// key.
 fn find_seed(
     file: &dyn File,
+    bad: &mut BadBlocks,
     header: &[u8; SEGMENT_HEADER_LEN as usize],
     id: u32,
     epoch: u32,
@@ -297,7 +312,6 @@ fn find_seed(
     let written = (epoch.saturating_sub(EPOCHS)..=epoch).map(|epoch| encode_header(id, epoch, store).1);
     let seeds: Vec<u32> = stored.into_iter().flatten().chain(written).collect();
     let end = file.len()?.min(NEAR);
-    let mut bad = BadBlocks::default();
     let mut start = u64::from(SEGMENT_HEADER_LEN);
     while start < end {
         // The last header may reach into the next piece.

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::hint::Hint;
 use super::manifest::{Manifest, Sealed};
 use super::record::{ALIGNMENT, HEADER_LEN, Header, Location};
+use super::retry::retried;
 use super::scan::Scanner;
 use super::segment::{SEGMENT_HEADER_LEN, Segment};
 use super::{Log, files, format};
@@ -31,6 +32,8 @@ pub struct Defect {
     pub len: u64,
     /// What is wrong with it.
     pub what: String,
+    /// Whether the medium has failed to read it, so that it may be as it was written.
+    pub unread: bool,
     /// The entry that the record in it is about, if there is one and its header tells.
     pub entry: Option<u64>,
 }
@@ -67,7 +70,15 @@ impl Span {
 
     fn defect(&self, offset: u64, len: u64, what: impl Into<String>) -> Defect {
         let segment = self.segment.id;
-        Defect { file: files::segment(segment), segment: Some(segment), offset, len, what: what.into(), entry: None }
+        Defect {
+            file: files::segment(segment),
+            segment: Some(segment),
+            offset,
+            len,
+            what: what.into(),
+            unread: false,
+            entry: None,
+        }
     }
 }
 
@@ -83,17 +94,18 @@ impl Log {
 
     /// Checks the format file and the manifest.
     pub fn verify_files(&self) -> Vec<Defect> {
-        let whole = |file: &str, what: String| Defect {
+        let whole = |file: &str, (what, unread): (String, bool)| Defect {
             file: file.into(),
             segment: None,
             offset: 0,
             len: 0,
             what,
+            unread,
             entry: None,
         };
         let format = match format::read(&*self.medium) {
             Ok(id) if id == self.id => None,
-            Ok(_) => Some("it has the identity of another store".to_owned()),
+            Ok(_) => Some(("it has the identity of another store".to_owned(), false)),
             Err(error) => Some(reason(error)),
         };
         let format = format.map(|what| whole(files::FORMAT, what));
@@ -116,7 +128,7 @@ impl Log {
     }
 
     /// What is wrong with the manifest on the medium.
-    fn verify_manifest(&self) -> Option<String> {
+    fn verify_manifest(&self) -> Option<(String, bool)> {
         /// Each time an entry must have been added meanwhile.
         const ATTEMPTS: usize = 100;
         let known = || {
@@ -131,7 +143,7 @@ impl Log {
             }
             return match read {
                 Ok(read) if (read.epoch, &read.segments) == (before.0, &before.1) => None,
-                Ok(_) => Some("it does not say which segments there are".into()),
+                Ok(_) => Some(("it does not say which segments there are".into(), false)),
                 Err(error) => Some(reason(error)),
             };
         }
@@ -141,42 +153,49 @@ impl Log {
     /// Shows every record of a segment to `watch`, and every part of it that is none, until that says to stop.
     pub fn verify_span(&self, span: &Span, watch: &mut Watcher<'_>) -> ControlFlow<()> {
         let segment = &*span.segment;
-        if let Err(error) = self.medium.open(&files::segment(segment.id), false)
+        if let Err(error) = retried(|| self.medium.open(&files::segment(segment.id), false))
             && self.segments.contains(segment.id)
         {
-            watch(Seen::Defect(span.defect(0, 0, format!("it cannot be opened: {error}"))))?;
+            let missing = error.kind() == io::ErrorKind::NotFound;
+            let defect = span.defect(0, 0, format!("it cannot be opened: {error}"));
+            watch(Seen::Defect(Defect { unread: !missing, ..defect }))?;
         }
         // From the medium, and not from the kernel's memory.
         segment.file.drop_cache();
-        if let Some(what) = segment.verify_header(self.id) {
-            watch(Seen::Defect(span.defect(0, u64::from(SEGMENT_HEADER_LEN), what)))?;
+        if let Some((what, unread)) = segment.verify_header(self.id) {
+            watch(Seen::Defect(Defect { unread, ..span.defect(0, u64::from(SEGMENT_HEADER_LEN), what) }))?;
         }
         let mut scanner = match Scanner::new(segment, Some(span.end)) {
             Ok(scanner) => scanner,
-            Err(error) => return watch(Seen::Defect(span.defect(0, 0, error.to_string()))),
+            Err(error) => {
+                return watch(Seen::Defect(Defect { unread: true, ..span.defect(0, 0, error.to_string()) }));
+            }
         };
         let mut offset = scanner.start();
         while offset < scanner.limit() {
-            let what = match scanner.record_at(offset) {
-                Ok(Some(found)) => {
-                    let (header, location) = (found.header, found.location);
-                    let seen = match found.front() {
-                        Some(front) => Seen::Record { header: &header, location, front },
-                        None => {
-                            let what = "the body of a record is not as written";
-                            let entry = Some(header.entry);
-                            Seen::Defect(Defect { entry, ..span.defect(offset, header.record_len(), what) })
-                        }
+            let found = scanner.record_at(offset);
+            let short = found.as_ref().is_err();
+            if let Ok(Some(found)) = found {
+                let (header, location) = (found.header, found.location);
+                if let Some(front) = found.front() {
+                    watch(Seen::Record { header: &header, location, front })?;
+                } else {
+                    let unread = scanner.failed_at(offset..offset + header.record_len());
+                    let what = if unread {
+                        "the body of a record cannot be read"
+                    } else {
+                        "the body of a record is not as written"
                     };
-                    watch(seen)?;
-                    offset += header.record_len();
-                    continue;
+                    let defect = span.defect(offset, header.record_len(), what);
+                    watch(Seen::Defect(Defect { entry: Some(header.entry), unread, ..defect }))?;
                 }
-                Ok(None) => "there is no record where one should begin".to_owned(),
-                Err(error) => format!("it cannot be read: {error}"),
-            };
+                offset += header.record_len();
+                continue;
+            }
             let next = next_record(&mut scanner, offset);
-            watch(Seen::Defect(span.defect(offset, next - offset, what)))?;
+            let unread = short || scanner.failed_at(offset..next);
+            let what = if unread { "it cannot be read" } else { "there is no record where one should begin" };
+            watch(Seen::Defect(Defect { unread, ..span.defect(offset, next - offset, what) }))?;
             offset = next;
         }
         if offset < span.end {
@@ -199,24 +218,24 @@ fn next_record(scanner: &mut Scanner<'_>, offset: u64) -> u64 {
     scanner.limit()
 }
 
-/// What is wrong with a file, without its name.
-fn reason(error: Error) -> String {
+/// What is wrong with a file, without its name, and whether it is that it cannot be read.
+fn reason(error: Error) -> (String, bool) {
     match error {
-        Error::DamagedFile { what, .. } => what.into(),
-        Error::NotAStore => "it is missing, or begins with another line".into(),
-        Error::Io { source, .. } => format!("it cannot be read: {source}"),
-        other => other.to_string(),
+        Error::DamagedFile { what, .. } => (what.into(), false),
+        Error::NotAStore => ("it is missing, or begins with another line".into(), false),
+        Error::Io { source, .. } => (format!("it cannot be read: {source}"), true),
+        other => (other.to_string(), false),
     }
 }
 
 impl Segment {
-    /// What is wrong with the header on the medium.
-    fn verify_header(&self, store: super::StoreId) -> Option<String> {
-        match self.read_header(store) {
+    /// What is wrong with the header on the medium, and whether it is that it cannot be read.
+    fn verify_header(&self, store: super::StoreId) -> Option<(String, bool)> {
+        match retried(|| self.read_header(store)) {
             Ok(true) => None,
-            Ok(false) => Some("the header is not as written".into()),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some("the file is cut off".into()),
-            Err(error) => Some(format!("the header cannot be read: {error}")),
+            Ok(false) => Some(("the header is not as written".into(), false)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Some(("the file is cut off".into(), false)),
+            Err(error) => Some((format!("the header cannot be read: {error}"), true)),
         }
     }
 }

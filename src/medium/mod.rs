@@ -27,7 +27,7 @@ pub use disk::Disk;
 #[cfg(test)]
 pub(crate) use open_files::close_all;
 pub use open_files::{Cached, open_files};
-pub use sim::{Fault, SimDisk};
+pub use sim::{Access, Fault, Passing, SimDisk};
 pub use subdirectory::{Place, Subdirectory};
 pub use trouble::{Trouble, retry};
 

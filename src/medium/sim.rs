@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use faults::Fault;
+pub use faults::{Access, Fault, Passing};
 
 use self::bytes::ByteChange;
 use self::faults::Faults;
@@ -136,6 +136,18 @@ impl SimDisk {
         let Ok(file) = state.tree.file_at(path) else { return false };
         state.faults.set_bad(file, bytes);
         true
+    }
+
+    /// Has the next accesses fail that this describes, and those after them go well: a disk that is busy with itself for
+    /// a moment, a process that has no descriptor left.
+    pub fn fail_for_a_while(&self, passing: Passing) {
+        self.state.lock().faults.pass_by(passing);
+    }
+
+    /// From now on one window of a few reads and opens in `one_in` fails, each with one errno that passes, as the seed
+    /// has it; never, if that is 0.
+    pub fn set_weather(&self, seed: u64, one_in: usize) {
+        self.state.lock().faults.set_weather(seed, one_in);
     }
 
     /// Forgets every planted fault and every read fault. Power that is off stays off: what a machine finds when it is
@@ -270,14 +282,15 @@ impl fmt::Debug for SimDisk {
 impl Medium for SimDisk {
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
         let mut state = self.state.lock();
+        state.faults.access(Access::Open, path, &(0..0))?;
         state.faults.begin()?;
         let file = state.tree.create(path)?;
         Ok(self.handle(file, path, true))
     }
 
     fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
-        let state = self.state.lock();
-        state.faults.powered()?;
+        let mut state = self.state.lock();
+        state.faults.access(Access::Open, path, &(0..0))?;
         let file = state.tree.file_at(path)?;
         Ok(self.handle(file, path, write))
     }
@@ -316,14 +329,14 @@ impl Medium for SimDisk {
     }
 
     fn status(&self, path: &str) -> io::Result<Status> {
-        let state = self.state.lock();
-        state.faults.powered()?;
+        let mut state = self.state.lock();
+        state.faults.access(Access::Open, path, &(0..0))?;
         state.tree.status(path)
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let mut state = self.state.lock();
-        state.faults.powered()?;
+        state.faults.access(Access::Open, path, &(0..0))?;
         let names = state.tree.dir_at(path)?.now().iter();
         Ok(names.map(|(name, _)| name.to_owned()).collect())
     }

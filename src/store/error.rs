@@ -82,6 +82,9 @@ pub enum Error {
     /// The last start met damage, and was told to refuse it.
     #[error("{0}")]
     Strict(Box<Refusal>),
+    /// The last start could not read a part of the log: what would rely on that is not done.
+    #[error("{0}: the start could not read a part of the log; see to the disk, and open the store again")]
+    Unread(&'static str),
     /// The medium is full, up to the reserve that deletes and merges need.
     #[error("no space left on the medium")]
     NoSpace,
@@ -150,7 +153,7 @@ impl Error {
             Error::Log(log::Error::NotDurable) => libc::ENOSPC,
             Error::Log(log::Error::InTransaction) => libc::EDEADLK,
             Error::DamagedKey { source: error, .. } | Error::Log(error) => error.passing().unwrap_or(libc::EIO),
-            Error::Strict(_) => libc::EIO,
+            Error::Strict(_) | Error::Unread(_) => libc::EIO,
         }
     }
 }
@@ -163,9 +166,12 @@ impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// So many keys are named.
         const NAMED: usize = 10;
-        let RecoveryReport { damage, damaged_keys: keys, lost_directories, .. } = &self.0;
+        let RecoveryReport { damage, unread, damaged_keys: keys, lost_directories, .. } = &self.0;
         let bytes: u64 = damage.iter().map(|damage| damage.len).sum();
         write!(formatter, "the start met damage in {} places ({bytes} bytes) and is strict", damage.len())?;
+        if !unread.is_empty() {
+            write!(formatter, "; it could not read {} bytes in {} places", self.0.unread_bytes(), unread.len())?;
+        }
         if !keys.is_empty() {
             write!(formatter, "; damaged keys: {}", keys.get(..NAMED.min(keys.len())).unwrap_or_default().join(", "))?;
         }

@@ -5,9 +5,9 @@
 //! [`Store::expire_due`]. So what was removed stays gone, whatever the clock says later, and its space is merged away.
 //! Whether anything is due is one look at an atomic number.
 //!
-//! What is due and cannot be removed is *hidden*: because the clock is not believed yet, or in a store that is read-only, has
-//! failed, or has no room even for tombstones. A hidden name is free: what takes it, or removes the directory that it is in,
-//! removes what was hidden. A snapshot shows what had not expired when it was taken.
+//! What is due and cannot be removed is *hidden*: because the clock is not believed yet, because the start could not read the
+//! whole log, or in a store that is read-only, has failed, or has no room even for tombstones. A hidden name is free: what takes
+//! it, or removes the directory that it is in, removes what was hidden. A snapshot shows what had not expired when it was taken.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -191,9 +191,11 @@ impl Store {
         }
     }
 
-    /// Whether what is due at this time, or a part of it, is due by a clock that is believed.
+    /// Whether what is due at this time, or a part of it, is due by a clock that is believed. A later time may stand in what
+    /// the start could not read.
     pub(super) fn may_expire(&self, now: Time) -> bool {
-        self.expires() && self.is_due(now) && (self.options.read_only || self.is_due(self.believed.time()))
+        let believed = || self.options.read_only || self.is_due(self.believed.time());
+        self.expires() && self.is_due(now) && self.report.unread.is_empty() && believed()
     }
 
     /// Whether the clock is believed: else what is due is hidden, and not removed.

@@ -1,8 +1,24 @@
 //! Ways in for the fuzz targets. No part of the API.
 
+use super::attributes::{Attributes, Kind, Time};
 use super::record::{
-    Share, decode_data, decode_hole, decode_node, decode_share, encode_data, encode_hole, encode_node, encode_share,
+    Link, NodeState, Share, decode_data, decode_hole, decode_node, decode_share, encode_data, encode_hole, encode_node,
+    encode_share, is_name,
 };
+
+/// Fronts of node records with names that no entry can have.
+pub fn odd_names() -> Vec<Vec<u8>> {
+    let time = Time::default();
+    let attributes =
+        Attributes { kind: Kind::File, mode: 0o600, uid: 0, gid: 0, rdev: 0, atime: time, mtime: time, ctime: time };
+    let front = |name: &[u8]| {
+        let links = vec![Link { parent: 1, name: name.into() }];
+        let (xattrs, target) = Default::default();
+        let state = NodeState { attributes, size: 0, links, xattrs, target, expires: None, value_start: 1 };
+        encode_node(&state, 1, 0)
+    };
+    [b"".as_slice(), b".", b"..", b"/absolute", b"a/b", b"a\0b"].map(front).into()
+}
 
 /// Reads a record's front as each kind of body. What is read and written again reads the same.
 ///
@@ -11,6 +27,7 @@ use super::record::{
 pub fn bodies(front: &[u8]) {
     for (sequence, bulk) in [(1, 0), (1 << 40, 100)] {
         if let Some(node) = decode_node(front, sequence, bulk) {
+            assert!(node.state.links.iter().all(|link| is_name(&link.name)), "{front:?}");
             let again = encode_node(&node.state, sequence, node.stage);
             let read = decode_node(&again, sequence, bulk).map(|again| (again.state, again.stage));
             // A stage of this number is none.

@@ -70,9 +70,9 @@ pub use namespace::{RESERVED, RenameMode, Unlink, check_name};
 pub use options::Options;
 pub use range_map::{Piece, RangeMap};
 pub use record::{MAX_EXTENT, MAX_NAME};
-pub use recovery::RecoveryReport;
+pub use recovery::{RecoveryReport, UNREAD_ADVICE};
 pub use remove_tree::Removed;
-pub use repair::RepairReport;
+pub use repair::{RepairMode, RepairReport};
 #[cfg(feature = "cli")]
 pub(crate) use scan::KeyPath;
 pub use scan::{Listed, Met, Scan};
@@ -143,8 +143,7 @@ pub struct Info {
     pub segments: u64,
     /// Bytes in them.
     pub log_bytes: u64,
-    /// Bytes in them that are live: what a merge would have to copy. Shared ones count for each value that has them, so
-    /// there may be more than bytes.
+    /// Bytes in them that are live, which a merge would copy. Shared ones count for each value that has them.
     pub live_bytes: u64,
     /// Bytes of memory that the keydir takes, about.
     pub keydir_bytes: u64,
@@ -201,15 +200,15 @@ impl Store {
         // Before the lock, whose file would be the first change to a directory that is none of ours.
         Log::probe(&*medium, create)?;
         let lock = take_lock(&*medium, options.read_only)?;
-        Store::open_locked(medium, options, lock, false)
+        Store::open_locked(medium, options, lock, None)
     }
 
-    /// Opens a store whose lock is held: what there is of it, if `lenient`.
+    /// Opens a store whose lock is held; for a repair, what there is of it.
     fn open_locked(
         medium: Arc<dyn Medium>,
         options: Options,
         lock: Option<Box<dyn Lock>>,
-        lenient: bool,
+        repair: Option<RepairMode>,
     ) -> Result<Store, Error> {
         let mut loader = recovery::Loader::new();
         let log_options = LogOptions {
@@ -218,7 +217,8 @@ impl Store {
             read_only: options.read_only,
             create: options.create && !options.read_only,
             strict: options.strict,
-            lenient,
+            lenient: repair.is_some(),
+            give_up_unread: repair.is_some_and(|mode| mode.dry_run || mode.give_up_unread),
             new_id: options.id.unwrap_or_else(options::random_id),
         };
         let opened = Log::open(Arc::clone(&medium), log_options, &mut |visit| loader.push(&visit));
@@ -253,6 +253,7 @@ impl Store {
             Arc::clone(&commits),
             options.clone(),
             reserve.bytes(),
+            &report,
         );
         let merger = Arc::new(merger);
         let merging = merge::Background::new(Arc::clone(&merger), background)

@@ -3,7 +3,7 @@
 use super::Store;
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat};
 use super::error::Error;
-use super::record::{MAX_NAME, NodeState};
+use super::record::{MAX_NAME, NodeState, is_name};
 use super::reserve::Claim;
 use super::transaction::Transaction;
 
@@ -44,8 +44,7 @@ pub fn check_name(name: &[u8]) -> Result<(), Error> {
     if name.len() > MAX_NAME {
         return Err(Error::NameTooLong);
     }
-    let bad = name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0);
-    if bad { Err(Error::InvalidName) } else { Ok(()) }
+    if is_name(name) { Ok(()) } else { Err(Error::InvalidName) }
 }
 
 /// Refuses to give out a name that the root reserves.

@@ -197,13 +197,25 @@ pub(super) fn decode_front(decoder: &mut Decoder<'_>, sequence: u64) -> Result<F
     Ok(Front { attributes, size, value_start, flags })
 }
 
-/// Reads one name: the parent's id, and the name in it.
+/// Whether an entry can have this name: whoever makes a path of it stays below the root.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    let special = name.is_empty() || name == b"." || name == b"..";
+    !special && name.len() <= MAX_NAME && !name.iter().any(|byte| matches!(byte, 0 | b'/'))
+}
+
+/// Reads one name: the parent's id, and the name in it. A name that no entry can have is damage.
 pub(super) fn decode_link<'b>(decoder: &mut Decoder<'b>) -> Result<(EntryId, &'b [u8]), Truncated> {
-    let (parent, len) = (decoder.varint()?, decoder.u8()?);
-    match parent {
-        0..=MAX_ENTRY => Ok((parent, decoder.bytes(len.into())?)),
-        _ => Err(Truncated),
+    let (parent, name) = decode_checked_link(decoder)?;
+    match parent <= MAX_ENTRY && is_name(name) {
+        true => Ok((parent, name)),
+        false => Err(Truncated),
     }
+}
+
+/// The same, of a record that was decoded before.
+pub(super) fn decode_checked_link<'b>(decoder: &mut Decoder<'b>) -> Result<(EntryId, &'b [u8]), Truncated> {
+    let (parent, len) = (decoder.varint()?, decoder.u8()?);
+    Ok((parent, decoder.bytes(len.into())?))
 }
 
 /// Reads what follows [`decode_front`]: the whole state, and the stage.

@@ -9,7 +9,11 @@ use super::attributes::EntryId;
 use super::extents::Extent;
 use super::keydir::{Keydir, Node, Plain};
 use super::record::{self, NodeRecord, Share};
-use crate::log::{Damage, Header, Location, Report, Visit};
+use crate::log::{Damage, Header, Location, Report, Stretches, Visit};
+
+/// What to do where a start could not read everything.
+pub const UNREAD_ADVICE: &str = "until a start has read everything nothing is merged and no expired key is removed: see \
+     to the disk, then close the store and open it again; `caskfs repair --give-up-unread` goes on without what is unread";
 
 /// What the last start found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +26,13 @@ pub struct RecoveryReport {
     pub torn: Vec<Damage>,
     /// Stretches of the log that are not as they were written.
     pub damage: Vec<Damage>,
-    /// Keys of which a record could not be read.
+    /// Stretches of the log that the medium has failed to read. What is there may be as it was written: until a start has
+    /// read it, nothing is merged, and nothing that expires is removed.
+    pub unread: Vec<Damage>,
+    /// Keys of which a record is damaged, or missing.
     pub damaged_keys: Vec<String>,
+    /// Keys of which a record could not be read, or may be among what could not.
+    pub unread_keys: Vec<String>,
     /// Names given to directories whose own record is lost.
     pub lost_directories: Vec<String>,
 }
@@ -33,6 +42,8 @@ pub struct RecoveryReport {
 pub(super) struct Findings {
     /// Entries of which a record is damaged.
     damaged: Vec<EntryId>,
+    /// Those of which one could not be read, or may be among what could not.
+    unread: Vec<EntryId>,
     /// Unreadable stretches met so far.
     unreadable: u32,
     /// The last record that is missing altogether: nobody knows any more whose it was.
@@ -47,6 +58,8 @@ struct Decoded {
     body_len: u32,
     /// How many unreadable stretches came before it.
     unreadable: u32,
+    /// Whether the medium has failed to read one of them, or its body.
+    unread: bool,
     body: Option<Body>,
 }
 
@@ -79,14 +92,14 @@ struct Batch {
 
 impl Batch {
     fn push(&mut self, visit: &Visit<'_>) {
-        let Visit { header, location, unreadable, .. } = *visit;
+        let Visit { header, location, unreadable, unread, .. } = *visit;
         let (entry, sequence, body_len) = (header.entry, header.sequence, header.body_len);
         let body = visit.front.and_then(|front| match header.kind {
             record::NODE => Plain::new(header, location, front, &mut self.bytes).map(Body::Plain),
             _ => None,
         });
         let body = body.or_else(|| decode(header, visit.front?));
-        self.records.push(Decoded { entry, sequence, location, body_len, unreadable, body });
+        self.records.push(Decoded { entry, sequence, location, body_len, unreadable, unread, body });
     }
 }
 
@@ -129,22 +142,23 @@ impl Applier {
             self.findings.unreadable = record.unreadable;
             self.findings.lost = record.sequence - 1;
         }
-        let (entry, sequence) = (record.entry, record.sequence);
+        let (entry, sequence, unread) = (record.entry, record.sequence, record.unread);
         let stage = self.apply_body(record, bytes);
         // A missing record among those of a value may be a piece of it, and would read as a hole.
         if stage.is_none_or(|stage| stage != 0 && stage <= self.findings.lost) {
-            self.damage(entry, sequence);
+            self.damage(entry, sequence, unread);
         }
     }
 
-    fn damage(&mut self, entry: EntryId, sequence: u64) {
+    fn damage(&mut self, entry: EntryId, sequence: u64, unread: bool) {
         self.keydir.apply_damage(entry, sequence);
-        self.findings.damaged.push(entry);
+        let list = if unread { &mut self.findings.unread } else { &mut self.findings.damaged };
+        list.push(entry);
     }
 
     /// Returns the stage that the record publishes, 0 if it does not; `None` if it is damaged.
     fn apply_body(&mut self, record: Decoded, bytes: &[u8]) -> Option<u64> {
-        let Decoded { entry, sequence, location, body_len, body, .. } = record;
+        let Decoded { entry, sequence, location, body_len, unread, body, .. } = record;
         match body? {
             Body::Tombstone => self.keydir.apply_tombstone(entry),
             Body::Plain(plain) => {
@@ -163,7 +177,7 @@ impl Applier {
                     return None;
                 }
                 let stage = node.stage;
-                self.miss_value(entry, sequence, &node);
+                self.miss_value(entry, sequence, &node, unread);
                 self.keydir.apply_node(entry, sequence, location, body_len, node);
                 return Some(stage);
             }
@@ -179,13 +193,13 @@ impl Applier {
 
     /// A node record may speak of a value that another record should have brought: if that one is lost, whoever's it
     /// was, the key is damaged. (A merge takes such a record away, but leaves the bytes.)
-    fn miss_value(&mut self, entry: EntryId, sequence: u64, node: &NodeRecord) {
+    fn miss_value(&mut self, entry: EntryId, sequence: u64, node: &NodeRecord, unread: bool) {
         let (start, size) = (node.state.value_start, node.state.size);
         let elsewhere = size > 0 && start < sequence && node.stage == 0 && node.inline.is_none();
         let lost = elsewhere && start > 0 && start <= self.findings.lost;
         let has_it = |old: &Node| old.state.value_start >= start || old.has_all(start, size);
         if lost && !self.keydir.get(entry).is_some_and(|old| has_it(&old)) {
-            self.damage(entry, start);
+            self.damage(entry, start, unread);
         }
     }
 }
@@ -254,28 +268,45 @@ pub(super) fn report(
     may_hold: &dyn Fn(Location, u32) -> bool,
 ) -> RecoveryReport {
     let lost_directories = keydir.finish_recovery();
-    let is_there = |location, body_len| {
-        may_hold(location, body_len) && !log.damage.iter().any(|damage| damage.touches(location, body_len))
-    };
+    if !log.unread.is_empty() {
+        keydir.miss_unread();
+    }
+    let missing = Stretches::of_damage(log.damage.iter().chain(&log.unread));
+    let is_there = |location, body_len| may_hold(location, body_len) && !missing.touch_record(location, body_len);
     let dangling = keydir.mark_dangling(&is_there);
-    let damaged = findings.damaged.into_iter().chain(dangling);
-    let mut damaged_keys: Vec<String> = damaged.map(|id| keydir.path(id)).collect();
-    damaged_keys.sort();
-    damaged_keys.dedup();
+    let Findings { mut damaged, mut unread, .. } = findings;
+    if log.unread.is_empty() { &mut damaged } else { &mut unread }.extend(dangling);
+    let paths = |entries: Vec<EntryId>| {
+        let mut paths: Vec<String> = entries.into_iter().map(|id| keydir.path(id)).collect();
+        paths.sort();
+        paths.dedup();
+        paths
+    };
+    let damaged_keys = paths(damaged);
+    let mut unread_keys = paths(unread);
+    unread_keys.retain(|key| damaged_keys.binary_search(key).is_err());
     RecoveryReport {
         records: log.records,
         hints: log.hints.len() as u64,
         torn: log.torn,
         damage: log.damage,
+        unread: log.unread,
         damaged_keys,
+        unread_keys,
         lost_directories,
     }
 }
 
 impl RecoveryReport {
-    /// Whether nothing was damaged. A torn tail is no damage.
+    /// Whether nothing was damaged, and all could be read. A torn tail is no damage.
     pub fn is_clean(&self) -> bool {
-        self.damage.is_empty() && self.damaged_keys.is_empty() && self.lost_directories.is_empty()
+        let whole = self.damage.is_empty() && self.damaged_keys.is_empty() && self.lost_directories.is_empty();
+        whole && self.unread.is_empty() && self.unread_keys.is_empty()
+    }
+
+    /// Bytes of the log that could not be read; 0 if all were.
+    pub fn unread_bytes(&self) -> u64 {
+        self.unread.iter().map(|unread| unread.len.max(1)).sum()
     }
 
     /// Tells the operator, in a line for each finding.
@@ -286,8 +317,17 @@ impl RecoveryReport {
         for damage in &self.damage {
             log::error!("{} bytes are damaged at {}", damage.len, damage.location);
         }
+        for unread in &self.unread {
+            log::error!("{} bytes at {} could not be read, and are not lost", unread.len, unread.location);
+        }
+        if !self.unread.is_empty() {
+            log::error!("{UNREAD_ADVICE}");
+        }
         for key in &self.damaged_keys {
             log::error!("a record of {key} is damaged");
+        }
+        for key in &self.unread_keys {
+            log::error!("a record of {key} could not be read");
         }
         for name in &self.lost_directories {
             log::error!("the name of a directory is lost: it is now {name}");

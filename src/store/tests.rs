@@ -25,6 +25,7 @@ mod share;
 mod snapshots;
 mod staging;
 mod statistics;
+mod unread;
 mod value;
 mod verify;
 mod view;

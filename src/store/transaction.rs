@@ -178,6 +178,9 @@ impl<'a> Transaction<'a> {
                 None => {
                     let keydir = self.store.keydir.read();
                     let node = keydir.get(id).ok_or(Error::Stale)?;
+                    if keydir.is_unread(id) {
+                        return Err(Error::Unread("nothing is known of the directory but what is in it"));
+                    }
                     (node.state.clone(), node.provisional)
                 }
             };

@@ -12,7 +12,7 @@ use super::attributes::{EntryId, Kind};
 use super::extents::Extent;
 use super::keydir::Node;
 use super::record;
-use crate::log::{Defect, HEADER_LEN, Header, Location, Progress, Seen};
+use crate::log::{Defect, HEADER_LEN, Header, Location, Progress, Seen, Stretches};
 
 /// Entries looked at under one lock.
 const CHUNK: usize = 4096;
@@ -40,6 +40,11 @@ impl VerifyReport {
     /// Whether everything is as it was written, and can be read, but for what a repair has given up.
     pub fn is_clean(&self) -> bool {
         self.defects.is_empty() && self.damaged_keys.is_empty()
+    }
+
+    /// The defects that are none if the medium can be read another time.
+    pub fn unread(&self) -> impl Iterator<Item = &Defect> {
+        self.defects.iter().filter(|defect| defect.unread)
     }
 }
 
@@ -104,6 +109,7 @@ impl Store {
     /// The entries that stand, in part, where these are, and those of which the last start could not read a record.
     pub(super) fn touched_by(&self, defects: &[Defect]) -> Touched {
         let mut touched = Touched::default();
+        let damaged = Stretches::of_defects(defects.iter());
         let mut ids: Vec<EntryId> = {
             let keydir = self.keydir.read();
             if defects.is_empty() && !keydir.has_damage() {
@@ -117,10 +123,10 @@ impl Store {
             for &id in chunk {
                 let Some(node) = keydir.get(id) else { continue };
                 let (broken, is_file) = (keydir.is_damaged(id), node.state.attributes.kind == Kind::File);
-                if value_stands_in(&node, defects) || (broken && is_file && !keydir.is_lost(id)) {
+                if value_stands_in(&node, &damaged) || (broken && is_file && !keydir.is_lost(id)) {
                     touched.values.push(id);
                 } else {
-                    if state_stands_in(&node, defects) || (broken && !is_file) {
+                    if state_stands_in(&node, &damaged) || (broken && !is_file) {
                         touched.states.push(id);
                     }
                     if broken && is_file {
@@ -146,26 +152,16 @@ pub(super) struct Touched {
 }
 
 /// Whether a part of the value stands in what is damaged.
-fn value_stands_in(node: &Node, defects: &[Defect]) -> bool {
+fn value_stands_in(node: &Node, damaged: &Stretches) -> bool {
     let in_it = |(_, Extent { location, body_len, .. }): (Range<u64>, Extent)| {
-        stands_in(location, HEADER_LEN as u64 + u64::from(body_len), defects)
+        damaged.touch(location, HEADER_LEN as u64 + u64::from(body_len))
     };
-    !defects.is_empty() && node.extents.within(0..node.state.size).into_iter().any(in_it)
+    !damaged.is_empty() && node.extents.within(0..node.state.size).into_iter().any(in_it)
 }
 
 /// Whether the record of the names and attributes does.
-fn state_stands_in(node: &Node, defects: &[Defect]) -> bool {
-    node.meta.is_some_and(|meta| stands_in(meta.location, meta.len, defects))
-}
-
-fn stands_in(location: Location, len: u64, defects: &[Defect]) -> bool {
-    let place = u64::from(location.offset)..u64::from(location.offset) + len;
-    defects.iter().any(|defect| defect.segment == Some(location.segment) && overlap(&place, defect))
-}
-
-fn overlap(place: &Range<u64>, defect: &Defect) -> bool {
-    // One without a length is the whole file.
-    defect.len == 0 || (place.start < defect.offset + defect.len && defect.offset < place.end)
+fn state_stands_in(node: &Node, damaged: &Stretches) -> bool {
+    node.meta.is_some_and(|meta| damaged.touch(meta.location, meta.len))
 }
 
 /// Whether a record says something.
@@ -187,6 +183,7 @@ fn senseless(header: &Header, location: Location) -> Defect {
         offset: location.offset.into(),
         len: header.record_len(),
         what: "the body of a record makes no sense".into(),
+        unread: false,
         entry: Some(header.entry),
     }
 }

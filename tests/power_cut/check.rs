@@ -23,6 +23,7 @@ use crate::model::Model;
 use crate::snapshots::{self, Snapshots};
 use crate::tap::{Cut, Tap};
 use crate::tree::Tree;
+use crate::weather;
 use crate::workload;
 
 /// A run to be made.
@@ -48,6 +49,8 @@ pub(crate) struct Tally {
     pub(crate) continued: u64,
     /// Disks that were opened at other times too.
     pub(crate) later: u64,
+    /// Disks on which reads and opens failed for a while before.
+    pub(crate) weathered: u64,
 }
 
 impl Tally {
@@ -57,6 +60,7 @@ impl Tally {
         self.recoveries += other.recoveries;
         self.continued += other.continued;
         self.later += other.later;
+        self.weathered += other.weathered;
     }
 }
 
@@ -239,6 +243,10 @@ impl Run<'_> {
         self.tally.recoveries += 1;
         let history = self.model.history();
         let copy = disk.restart();
+        if random.random_range(0..100) == 0 {
+            self.tally.weathered += 1;
+            weather::endure(&copy, &self.plan.setup, random)?;
+        }
         let Found { tree: found, snapshots: found_snapshots } = recover(&copy, &self.plan.setup)?;
         snapshots.check(&found_snapshots)?;
         let state = find(history, &found, range, self.acknowledged)?;

@@ -45,8 +45,13 @@ impl Now {
 
 /// Opens the store of a workload.
 pub(crate) fn open(medium: Arc<dyn Medium>, setup: &Setup, now: &Now) -> Result<Store, Error> {
+    Store::open_on(medium, options(setup, now))
+}
+
+/// How it is opened.
+pub(crate) fn options(setup: &Setup, now: &Now) -> Options {
     let now = now.clone();
-    let options = Options {
+    Options {
         create: true,
         segment_size: setup.segment_size,
         background: false,
@@ -54,8 +59,7 @@ pub(crate) fn open(medium: Arc<dyn Medium>, setup: &Setup, now: &Now) -> Result<
         clock: Clock::new(move || Time(now.0.load(Ordering::Relaxed))),
         id: Some(StoreId([7; 16])),
         ..Options::default()
-    };
-    Store::open_on(medium, options)
+    }
 }
 
 /// A filesystem, and the files that the workload has open.

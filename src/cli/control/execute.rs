@@ -164,7 +164,12 @@ fn info(store: &Store) -> Result<StoreInfo, Failure> {
         records: report.records,
         torn_bytes: report.torn.iter().map(|torn| torn.len).sum(),
         damaged_bytes: report.damage.iter().map(|damage| damage.len).sum(),
+        unread: {
+            let unread = report.unread.iter();
+            unread.map(|unread| (unread.location.file(), unread.location.offset.into(), unread.len)).collect()
+        },
         damaged_keys: report.damaged_keys.clone(),
+        unread_keys: report.unread_keys.clone(),
         lost_directories: report.lost_directories.clone(),
     };
     Ok(StoreInfo {

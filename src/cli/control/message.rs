@@ -235,7 +235,13 @@ pub(in crate::cli) struct Recovery {
     pub(in crate::cli) torn_bytes: u64,
     /// Bytes of the log that are not as they were written.
     pub(in crate::cli) damaged_bytes: u64,
+    /// Stretches that could not be read: path, offset and length. While there are any nothing is merged.
+    #[serde(default)]
+    pub(in crate::cli) unread: Vec<(String, u64, u64)>,
     pub(in crate::cli) damaged_keys: Vec<String>,
+    /// Keys of which a record could not be read.
+    #[serde(default)]
+    pub(in crate::cli) unread_keys: Vec<String>,
     pub(in crate::cli) lost_directories: Vec<String>,
 }
 

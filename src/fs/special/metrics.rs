@@ -81,6 +81,8 @@ pub(super) fn text(filesystem: &Filesystem) -> Result<String, Error> {
     page.gauge("caskfs_recovery_torn_bytes", "Bytes of a crash that the last start cut off.", torn);
     let damaged: u64 = report.damage.iter().map(|damage| damage.len).sum();
     page.gauge("caskfs_recovery_damaged_bytes", "Damaged bytes that the last start found.", damaged);
+    let unread = report.unread_bytes();
+    page.gauge("caskfs_recovery_unread_bytes", "Bytes that the last start could not read: nothing is merged.", unread);
     let keys = report.damaged_keys.len();
     page.gauge("caskfs_recovery_damaged_keys", "Keys of which the last start could not read a record.", keys);
     Ok(page.0)

@@ -1,12 +1,14 @@
 //! Which store the files of a directory belong to, also if the file that says so is lost.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use super::quarantine::in_segments;
 use crate::log::error::{Context, Error};
 use crate::log::manifest::Manifest;
-use crate::log::segment::Claim;
-use crate::log::{FORMAT_VERSION, StoreId, files, format};
+use crate::log::retry::retried;
+use crate::log::segment::{Claim, SEGMENT_HEADER_LEN};
+use crate::log::{FORMAT_VERSION, StoreId, Unread, files, format};
 use crate::medium::{Medium, Status};
 
 /// Of each file in the directory of the segments, hints left out, what its header says, if that is whole.
@@ -18,24 +20,30 @@ pub(super) struct Identity {
     /// What is wrong with the format file, if anything is.
     pub(super) format: Result<(), String>,
     pub(super) claims: Claims,
+    /// What could not be read.
+    pub(super) unread: Vec<Unread>,
 }
 
 impl Identity {
     pub(super) fn of(medium: &dyn Medium) -> Result<Identity, Error> {
-        let claims = claims(medium)?;
+        let mut unread = Vec::new();
+        let claims = claims(medium, &mut unread)?;
         let what = match format::read(medium) {
-            Ok(id) => return Ok(Identity { id, format: Ok(()), claims }),
+            Ok(id) => return Ok(Identity { id, format: Ok(()), claims, unread }),
             Err(Error::NotAStore) => "it is missing, or begins with another line",
             Err(Error::DamagedFile { what, .. }) => what,
-            Err(error) if error.is_unreadable() => "it cannot be read",
+            Err(error) if error.is_unreadable() => {
+                unread.push(Unread::whole(files::FORMAT));
+                "it cannot be read"
+            }
             Err(error) => return Err(error),
         };
         let id = elected(medium, &claims).ok_or(Error::NotAStore)?;
-        Ok(Identity { id, format: Err(what.to_owned()), claims })
+        Ok(Identity { id, format: Err(what.to_owned()), claims, unread })
     }
 }
 
-fn claims(medium: &dyn Medium) -> Result<Claims, Error> {
+fn claims(medium: &dyn Medium, unread: &mut Vec<Unread>) -> Result<Claims, Error> {
     let names = files::found(medium.list(files::SEGMENTS)).context(|| "listing the segments".into())?;
     let mut claims = BTreeMap::new();
     for name in names.unwrap_or_default().into_iter().filter(|name| files::hint_number(name).is_none()) {
@@ -43,8 +51,14 @@ fn claims(medium: &dyn Medium) -> Result<Claims, Error> {
         if !matches!(medium.status(&path), Ok(Status::File { .. })) {
             continue;
         }
-        let file = medium.open(&path, false).context(|| format!("opening {path}"))?;
-        let claim = Claim::read(&*file);
+        let file = retried(|| medium.open(&path, false)).context(|| format!("opening {path}"))?;
+        let claim = match Claim::read(&*file) {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                unread.push(Unread { file: path, offset: 0, len: u64::from(SEGMENT_HEADER_LEN) });
+                None
+            }
+            other => other.ok().flatten(),
+        };
         if let Some(Claim { version: found, .. }) = claim.filter(|claim| claim.version > FORMAT_VERSION) {
             return Err(Error::FutureVersion { found, known: FORMAT_VERSION });
         }

@@ -28,7 +28,7 @@ use super::error::{Context, Error};
 use super::lost_end::has_lost_end;
 use super::manifest::{LOST_END, Manifest, SegmentList};
 use super::segment::Segment;
-use super::{StoreId, files, format};
+use super::{StoreId, Unread, files, format};
 use crate::medium::Medium;
 use contents::Contents;
 use identity::{Claims, Identity};
@@ -47,6 +47,8 @@ pub struct Inspection {
     list: Option<SegmentList>,
     /// What to do, in this order.
     pub steps: Vec<Step>,
+    /// What could not be read: the steps are right if it counts as lost.
+    pub unread: Vec<Unread>,
 }
 
 impl Inspection {
@@ -56,7 +58,7 @@ impl Inspection {
     /// [`Error::NotAStore`] if nothing here says of which store it is; [`Error::Frozen`] for a snapshot or a backup; one
     /// of the future; those of the medium.
     pub fn of(medium: &Arc<dyn Medium>) -> Result<Inspection, Error> {
-        let Identity { id, format, claims } = Identity::of(&**medium)?;
+        let Identity { id, format, claims, mut unread } = Identity::of(&**medium)?;
         let header = Manifest::header(&**medium);
         // It is not written to, whatever else is wrong with it.
         if header.as_ref().is_some_and(|header| header.frozen) {
@@ -64,16 +66,19 @@ impl Inspection {
         }
         let ours = claims.values().flatten().filter(|claim| claim.store == id).map(|claim| claim.epoch);
         let epoch = ours.chain(header.map(|header| header.epoch)).max().unwrap_or(0);
-        let mut inspection = Inspection { id, epoch, list: None, steps: Vec::new() };
         let named = match Manifest::read(&**medium, id) {
-            Ok(manifest) => match has_lost_end(&**medium, &manifest.segments, epoch, id)? {
+            Ok(manifest) => match has_lost_end(&**medium, &manifest.segments, epoch, id, &mut unread)? {
                 true => Err(LOST_END),
                 false => Ok(manifest.segments),
             },
             Err(Error::DamagedFile { what, .. }) => Err(what),
-            Err(error) if error.is_unreadable() => Err("it cannot be read"),
+            Err(error) if error.is_unreadable() => {
+                unread.push(Unread::whole(files::MANIFEST));
+                Err("it cannot be read")
+            }
             Err(error) => return Err(error),
         };
+        let mut inspection = Inspection { id, epoch, list: None, steps: Vec::new(), unread };
         let segments = inspection.sort_out(&**medium, &claims, named.as_ref().ok())?;
         match named {
             Ok(list) => inspection.leave_out_unnamed(&segments, &list),
@@ -169,7 +174,11 @@ impl Inspection {
         let mut found = Vec::new();
         for number in segments.keys() {
             let segment = Segment::open(&preview, *number, self.epoch, self.id, false)?;
-            found.push(Contents::read(&preview, &segment).context(|| format!("reading segment {number}"))?);
+            let place = |part| Unread::of_segment(*number, part);
+            let (contents, failed) =
+                Contents::read(&preview, &segment).context(|| format!("reading segment {number}"))?;
+            self.unread.extend(failed.into_iter().map(place));
+            found.push(contents);
         }
         let (list, left_out) = segment_list(found);
         for (number, why) in left_out {

@@ -48,13 +48,13 @@ fn cut_torn_tails(found: &mut [Contents]) {
     for index in 0..found.len() {
         let (_, rest) = found.split_at_mut(index);
         let Some((contents, after)) = rest.split_first_mut() else { return };
-        let (Some((offset, due)), Some(last)) = (contents.doubt, contents.last()) else { continue };
+        let (Some(gap), Some(last)) = (contents.doubt, contents.last()) else { continue };
         let has_them = |other: &Contents| {
-            other.first().is_some_and(|first| first <= last) && other.last().is_some_and(|last| last >= due)
+            other.first().is_some_and(|first| first <= last) && other.last().is_some_and(|last| last >= gap.due)
         };
         // A segment has a higher number than those from which its records were copied.
         if after.iter().any(has_them) {
-            contents.cut(offset);
+            contents.cut(gap);
         }
     }
 }
@@ -77,11 +77,12 @@ fn choose_between_copies(found: &mut Vec<Contents>) -> Vec<(u32, &'static str)> 
             .iter()
             .filter(|other| other.id <= highest && siblings.iter().any(|sibling| sibling.overlaps(other)))
             .collect();
-        let mut numbers: Vec<u64> =
-            inputs.iter().flat_map(|input| input.records.iter().map(|(sequence, _)| *sequence)).collect();
-        numbers.sort_unstable();
-        let copied =
-            |contents: &&Contents| contents.records.iter().all(|(sequence, _)| numbers.binary_search(sequence).is_ok());
+        let rows = joined(inputs.iter().flat_map(|input| input.rows.iter().copied()).collect());
+        let is_there = |(first, last): &(u64, u64)| {
+            let row = rows.partition_point(|(_, end)| end < first);
+            rows.get(row).is_some_and(|(start, end)| start <= first && last <= end)
+        };
+        let copied = |contents: &&Contents| contents.rows.iter().all(is_there);
         let (gone, why): (Vec<u32>, _) = match siblings.iter().all(copied) {
             true => (siblings.iter().map(|one| one.id).collect(), "a copy: the merge that made it was not finished"),
             false => (inputs.iter().map(|one| one.id).collect(), "it was merged: others hold what was live in it"),
@@ -90,4 +91,15 @@ fn choose_between_copies(found: &mut Vec<Contents>) -> Vec<(u32, &'static str)> 
         left_out.extend(gone.into_iter().map(|id| (id, why)));
     }
     left_out
+}
+
+/// Rows of sequence numbers in order, those that follow one another made one.
+fn joined(mut rows: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    rows.sort_unstable();
+    rows.dedup_by(|next, last| {
+        let joins = next.0 <= last.1.saturating_add(1);
+        last.1 = if joins { last.1.max(next.1) } else { last.1 };
+        joins
+    });
+    rows
 }

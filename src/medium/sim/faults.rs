@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 
+use super::random::Random;
+
 /// What goes wrong with one operation of a [`SimDisk`](super::SimDisk).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -21,11 +23,64 @@ pub enum Fault {
     PowerCut,
 }
 
+/// What a [`Passing`] fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads of a file.
+    Read,
+    /// Opening or creating a file, listing a directory, asking for what stands at a path.
+    Open,
+}
+
+/// A fault that passes: some accesses fail, and those after them go well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passing {
+    /// What fails,
+    pub access: Access,
+    /// of files whose path starts with this, or of directories,
+    pub prefix: String,
+    /// and, of reads, if they want any of these bytes.
+    pub bytes: Range<u64>,
+    /// The errno.
+    pub errno: i32,
+    /// How many such accesses fail.
+    pub times: u64,
+}
+
+/// Faults by chance: windows of accesses in which one errno strikes.
+#[derive(Clone, Copy, Debug)]
+struct Weather {
+    seed: u64,
+    one_in: usize,
+}
+
+/// So many accesses share their luck.
+const WINDOW: u64 = 4;
+
+impl Weather {
+    /// What happens to an access, by its number: most windows are fair.
+    fn strikes(self, access: Access, number: u64) -> Option<i32> {
+        let mut random = Random::new(self.seed, number / WINDOW);
+        if !random.one_in(self.one_in) {
+            return None;
+        }
+        let errnos: &[i32] = match access {
+            Access::Read => &[libc::EIO, libc::EINTR, libc::ENOMEM],
+            Access::Open => &[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EINTR],
+        };
+        errnos.get(random.below(errnos.len())).copied()
+    }
+}
+
 /// The faults planted on a disk.
 #[derive(Default)]
 pub(super) struct Faults {
     /// Mutating operations begun so far.
     operations: u64,
+    /// Accesses so far that a passing fault could have hit.
+    accesses: u64,
+    passing: Vec<Passing>,
+    weather: Option<Weather>,
     planted: BTreeMap<u64, Fault>,
     unreadable: BTreeSet<String>,
     /// Files by number, and what of them cannot be read.
@@ -65,8 +120,38 @@ impl Faults {
         self.bad.iter().any(|(number, bad)| *number == file && hit(bad))
     }
 
+    pub(super) fn pass_by(&mut self, passing: Passing) {
+        self.passing.push(passing);
+    }
+
+    pub(super) fn set_weather(&mut self, seed: u64, one_in: usize) {
+        self.weather = (one_in > 0).then_some(Weather { seed, one_in });
+    }
+
+    /// Counts an access to a path, and fails if a passing fault hits it. `bytes` are those that a read wants.
+    pub(super) fn access(&mut self, access: Access, path: &str, bytes: &Range<u64>) -> io::Result<()> {
+        self.powered()?;
+        let number = self.accesses;
+        self.accesses += 1;
+        let hit = self.passing.iter_mut().find(|passing| {
+            let wanted = access == Access::Open || passing.bytes.start < bytes.end && bytes.start < passing.bytes.end;
+            passing.times > 0 && passing.access == access && path.starts_with(&passing.prefix) && wanted
+        });
+        let by_chance = || self.weather.and_then(|weather| weather.strikes(access, number));
+        let errno = match hit {
+            Some(passing) => {
+                passing.times -= 1;
+                Some(passing.errno)
+            }
+            None => by_chance(),
+        };
+        errno.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+    }
+
     /// Forgets every fault; power that is off stays off.
     pub(super) fn clear(&mut self) {
+        self.passing.clear();
+        self.weather = None;
         self.planted.clear();
         self.unreadable.clear();
         self.bad.clear();

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::State;
 use super::bytes::ByteChange;
+use super::faults::Access;
 use crate::medium::File;
 
 /// The longest file: every byte of it, holes too, is held in memory.
@@ -39,9 +40,9 @@ fn place(offset: u64) -> io::Result<usize> {
 
 impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.state.lock();
-        state.faults.powered()?;
+        let mut state = self.state.lock();
         let wanted = offset..offset.saturating_add(buffer.len() as u64);
+        state.faults.access(Access::Read, &self.path, &wanted)?;
         let mut unreadable = state.faults.unreadable();
         if unreadable.any(|path| state.tree.file_at(path).ok() == Some(self.file))
             || state.faults.is_bad(self.file, &wanted)

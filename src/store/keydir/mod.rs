@@ -19,6 +19,7 @@ mod packed;
 mod pins;
 mod plain;
 mod room;
+mod unread;
 
 use std::ops::Range;
 
@@ -80,6 +81,9 @@ pub(in crate::store) struct Keydir {
     damaged: HashMap<EntryId, u64>,
     /// Those of them of which a repair has said so.
     lost: HashSet<EntryId>,
+    /// Directories of which nothing is known but what is in them, because a part of the log could not be read: nothing is
+    /// written of them.
+    unread: HashSet<EntryId>,
     /// While the log is read: entries that may have no name in the end.
     nameless: Option<HashSet<EntryId>>,
     known_xattrs: KnownXattrs,
@@ -104,6 +108,7 @@ impl Keydir {
             provisional: 0,
             damaged: HashMap::new(),
             lost: HashSet::new(),
+            unread: HashSet::new(),
             nameless: Some(HashSet::new()),
             known_xattrs: KnownXattrs::default(),
         }

@@ -36,6 +36,11 @@ impl Node {
         self.directory.is_some()
     }
 
+    /// Whether it is a directory of which nothing is known but what is in it.
+    pub(super) fn is_made_up(&self) -> bool {
+        self.is_directory() && self.meta.is_none() && !self.provisional
+    }
+
     /// Whether there are bytes for the whole of a value of this size, none of them older than `start`.
     pub(in crate::store) fn has_all(&self, start: u64, size: u64) -> bool {
         let young = self.extents.within(0..size).into_iter().filter(|(_, extent)| extent.sequence >= start);
@@ -63,7 +68,13 @@ impl Node {
         staged: &[Staged],
         usage: &mut Usage,
     ) {
-        let NodeRecord { state, stage, inline } = record;
+        let NodeRecord { mut state, stage, inline } = record;
+        if state.value_start < self.state.value_start {
+            // It was written after a start that could not read the newest value, which this one could: that stays.
+            let brings_bytes = stage != 0 || inline.is_some();
+            state.size = if brings_bytes { state.size.max(self.state.size) } else { self.state.size };
+            state.value_start = self.state.value_start;
+        }
         self.extents.drop_older(state.value_start, usage);
         for &Staged { offset, len, extent, .. } in staged.iter().filter(|staged| staged.entry == id) {
             match extent {

@@ -145,7 +145,7 @@ pub(super) fn find_name(bytes: &[u8], mut is_it: impl FnMut(EntryId, &[u8]) -> b
     let mut decoder = Decoder::new(bytes);
     head(&mut decoder).ok()?;
     for _ in 0..decoder.varint().ok()? {
-        let (parent, name) = record::decode_link(&mut decoder).ok()?;
+        let (parent, name) = record::decode_checked_link(&mut decoder).ok()?;
         if is_it(parent, name) {
             return Some(name);
         }

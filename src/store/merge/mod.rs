@@ -16,7 +16,10 @@
 //!   So are those from which staged bytes are borrowed, and those with the records that say so.
 //! * A record moves for the entry that it is of. What others have borrowed becomes their own before, at the end of the log;
 //!   meanwhile nothing more is borrowed from the run.
-//! * A segment with a damaged record is never merged: what is behind the damage may yet be wanted.
+//! * A segment with a damaged record is never merged: what is behind the damage may yet be wanted. That holds for damage that
+//!   the start has met, too.
+//! * While something could not be read at the start, nothing is merged: what nobody points to may be wanted by what is
+//!   unread. A segment that cannot be read now is left alone for a while.
 //! * No lock but that which keeps merges apart is held while bytes are copied, synced or waited for. (What becomes a
 //!   borrower's own is a transaction like any other, and holds the log's writer.)
 
@@ -42,14 +45,17 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use super::group_commit::GroupCommit;
 use super::keydir::Keydir;
 use super::usage::Live;
-use super::{Error, Options, Store, io_error};
-use crate::log::{Error as LogError, Log, SealedSegment};
+use super::{Error, Options, RecoveryReport, Store, io_error};
+use crate::log::{Error as LogError, Log, Missing, SealedSegment};
 pub(super) use background::Background;
 use copy::Copier;
 pub(super) use own::make_own;
 use plan::{Candidate, Limits};
 pub use policy::{DeadSpace, MergePolicy, MergeWindow};
 use throttle::Throttle;
+
+/// How long a segment that could not be read is left alone.
+const REST: Duration = Duration::from_secs(60);
 
 /// How often a merge is begun on a disk that is almost full, each time with less.
 const ATTEMPTS: usize = 4;
@@ -74,6 +80,14 @@ pub struct PlannedMerge {
     pub bytes: u64,
     /// Bytes of these that it copies; the others come back.
     pub copied: u64,
+}
+
+/// What a merge finds a segment to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    Whole,
+    Damaged,
+    Unread,
 }
 
 /// Bytes of a segment that are not live, and stay when it is merged.
@@ -105,6 +119,10 @@ pub(super) struct Merger {
     residues: Mutex<HashMap<u32, Residue>>,
     /// Segments that are left alone.
     damaged: Mutex<HashSet<u32>>,
+    /// Whether the start could not read everything.
+    unread: bool,
+    /// Segments that could not be read, and until when they are left alone.
+    resting: Mutex<HashMap<u32, Instant>>,
     /// Segments that merges have made and that hardly took less room than what they were made of.
     futile: Mutex<HashSet<u32>>,
 }
@@ -163,6 +181,7 @@ impl Store {
     /// As [`Store::merge`].
     pub fn merge_run(&self, first: usize, count: usize) -> Result<bool, Error> {
         self.check_writable()?;
+        self.merger.check_unread()?;
         let _alone = self.merger.running.lock();
         let candidates = self.merger.candidates();
         let run = first..first.saturating_add(count).min(candidates.len());
@@ -199,6 +218,7 @@ impl Merger {
         commits: Arc<GroupCommit>,
         options: Options,
         reserve: u64,
+        report: &RecoveryReport,
     ) -> Merger {
         Merger {
             log,
@@ -212,7 +232,9 @@ impl Merger {
             statistics: Mutex::default(),
             trouble: Mutex::default(),
             residues: Mutex::default(),
-            damaged: Mutex::default(),
+            damaged: Mutex::new(report.damage.iter().map(|damage| damage.location.segment).collect()),
+            unread: !report.unread.is_empty(),
+            resting: Mutex::default(),
             futile: Mutex::default(),
         }
     }
@@ -221,6 +243,17 @@ impl Merger {
     pub(super) fn stop(&self) {
         *self.stopped.lock() = true;
         self.wake.notify_all();
+    }
+
+    /// Whether merges would drop what may be wanted by what the start could not read.
+    ///
+    /// # Errors
+    /// [`Error::Unread`] if so.
+    fn check_unread(&self) -> Result<(), Error> {
+        match self.unread {
+            true => Err(Error::Unread("nothing is merged")),
+            false => Ok(()),
+        }
     }
 
     /// Waits for so long. True if there is to be no merge any more.
@@ -252,6 +285,7 @@ impl Merger {
 
     /// Merges once, if something is worth it within these limits.
     fn merge_within(&self, limits: &Limits, throttle: &mut Throttle) -> Result<bool, Error> {
+        self.check_unread()?;
         let _alone = self.running.lock();
         if let Some(reason) = self.log.failure() {
             return Err(LogError::Failed(reason.to_owned()).into());
@@ -277,6 +311,9 @@ impl Merger {
     }
 
     fn planned_compaction(&self) -> Vec<PlannedMerge> {
+        if self.unread {
+            return Vec::new();
+        }
         let limits = self.limits().compact();
         let mut candidates = self.candidates();
         let mut planned = Vec::new();
@@ -306,11 +343,14 @@ impl Merger {
         let keydir = self.keydir.read();
         let staged = keydir.staged_segments();
         let (residues, damaged, futile) = (self.residues.lock(), self.damaged.lock(), self.futile.lock());
+        let mut resting = self.resting.lock();
+        let now = Instant::now();
+        resting.retain(|_, until| *until > now);
         let candidate = |segment: SealedSegment| {
             let Residue { held, stuck } = residues.get(&segment.id).copied().unwrap_or_default();
             let Live { bytes: live, borrowed } = keydir.usage.live(segment.id);
             let allowed = !staged.contains(&segment.id) && !damaged.contains(&segment.id);
-            let allowed = allowed && !futile.contains(&segment.id);
+            let allowed = allowed && !futile.contains(&segment.id) && !resting.contains_key(&segment.id);
             Candidate { segment, live, borrowed, held, stuck, allowed }
         };
         segments.into_iter().map(candidate).collect()
@@ -349,16 +389,16 @@ impl Merger {
             self.rest(bytes, throttle)
         })?;
         if !unreadable.is_empty() {
-            self.damaged.lock().extend(unreadable.iter().map(|unreadable| unreadable.segment));
+            unreadable.iter().for_each(|unreadable| self.leave_alone(unreadable.segment, unreadable.is_damaged));
             return Ok(());
         }
         let mut copier = Copier::new(self, run, oldest);
         for segment in run {
             match self.copy(segment, &mut copier, throttle) {
-                Ok(true) => {}
-                Ok(false) => {
+                Ok(Condition::Whole) => {}
+                Ok(condition) => {
                     copier.give_up();
-                    self.damaged.lock().insert(segment.id);
+                    self.leave_alone(segment.id, condition == Condition::Damaged);
                     return Ok(());
                 }
                 Err(error) => {
@@ -407,15 +447,35 @@ impl Merger {
         }
     }
 
-    /// Copies what is live of a segment. False if it is damaged.
-    fn copy(&self, segment: &SealedSegment, copier: &mut Copier<'_>, throttle: &mut Throttle) -> Result<bool, Error> {
-        let damage = self.log.visit_sealed(segment, &mut |header, from, body| {
+    /// Does not merge a segment any more, or not for a while if it could not be read.
+    fn leave_alone(&self, segment: u32, is_damaged: bool) {
+        match is_damaged {
+            true => drop(self.damaged.lock().insert(segment)),
+            false => drop(self.resting.lock().insert(segment, Instant::now() + REST)),
+        }
+    }
+
+    /// Copies what is live of a segment, if that is whole.
+    fn copy(
+        &self,
+        segment: &SealedSegment,
+        copier: &mut Copier<'_>,
+        throttle: &mut Throttle,
+    ) -> Result<Condition, Error> {
+        let missing = self.log.visit_sealed(segment, &mut |header, from, body| {
             self.rest(header.record_len(), throttle)?;
             copier.record(header, from, body)
         })?;
-        if let Some(damage) = damage {
-            log::error!("segment {} is damaged at {}: it is not merged", segment.id, damage.location);
-        }
-        Ok(damage.is_none())
+        Ok(match missing {
+            None => Condition::Whole,
+            Some(Missing { damage, unread: false }) => {
+                log::error!("segment {} is damaged at {}: it is not merged", segment.id, damage.location);
+                Condition::Damaged
+            }
+            Some(Missing { damage, unread: true }) => {
+                log::warn!("segment {} cannot be read at {}: it is not merged now", segment.id, damage.location);
+                Condition::Unread
+            }
+        })
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 use hashbrown::HashSet;
 use parking_lot::RwLock;
 
-use crate::log::Log;
+use crate::log::{Error as LogError, Log};
 use crate::store::append::{Record, append};
 use crate::store::extents::Extent;
 use crate::store::keydir::Keydir;
@@ -26,6 +26,8 @@ const PIECE: u64 = 1 << 20;
 pub(in crate::store) struct Unreadable {
     pub(in crate::store) entry: EntryId,
     pub(in crate::store) segment: u32,
+    /// What was read was not what was written; otherwise the medium has failed to read it.
+    pub(in crate::store) is_damaged: bool,
 }
 
 /// Makes what is borrowed from these segments the borrowers' own, and says of whom it cannot be read. Nobody borrows from
@@ -48,8 +50,8 @@ pub(in crate::store) fn make_own(
         loop {
             match owner.make_piece_own(place)? {
                 Piece::Last => break,
-                Piece::Unreadable(segment) => {
-                    unreadable.push(Unreadable { entry, segment });
+                Piece::Unreadable { segment, is_damaged } => {
+                    unreadable.push(Unreadable { entry, segment, is_damaged });
                     break;
                 }
                 Piece::Done { end, bytes } => {
@@ -65,7 +67,10 @@ pub(in crate::store) fn make_own(
 enum Piece {
     /// Nothing is borrowed from there on.
     Last,
-    Unreadable(u32),
+    Unreadable {
+        segment: u32,
+        is_damaged: bool,
+    },
     /// So many bytes are the entry's own, all of the value up to `end` among them.
     Done {
         end: u64,
@@ -97,8 +102,9 @@ impl Owner<'_> {
         let mut records = Vec::new();
         let mut bytes = 0;
         for (place, extent) in &borrowed {
-            let Some(value) = self.read(place, extent) else {
-                return Ok(Piece::Unreadable(extent.location.segment));
+            let value = match self.read(place, extent) {
+                Ok(value) => value,
+                Err(is_damaged) => return Ok(Piece::Unreadable { segment: extent.location.segment, is_damaged }),
             };
             bytes += value.len() as u64;
             for (offset, chunk) in (place.start..).step_by(MAX_EXTENT).zip(value.chunks(MAX_EXTENT)) {
@@ -112,16 +118,16 @@ impl Owner<'_> {
         Ok(Piece::Done { end, bytes })
     }
 
-    /// The bytes of an extent; `None` if they are not those that were written.
-    fn read(&self, place: &Range<u64>, extent: &Extent) -> Option<Vec<u8>> {
+    /// The bytes of an extent; otherwise whether they are not those that were written, or only cannot be read now.
+    fn read(&self, place: &Range<u64>, extent: &Extent) -> Result<Vec<u8>, bool> {
         let body = match self.log.read(extent.location, extent.body_len, extent.source) {
             Ok(body) => body,
             Err(error) => {
                 log::error!("what {} has borrowed cannot be read: {error}", self.keydir.read().path(self.entry));
-                return None;
+                return Err(!matches!(error, LogError::Io { .. }));
             }
         };
         let start = extent.skip as usize;
-        body.get(start..start.saturating_add((place.end - place.start) as usize)).map(<[u8]>::to_vec)
+        body.get(start..start.saturating_add((place.end - place.start) as usize)).map(<[u8]>::to_vec).ok_or(true)
     }
 }

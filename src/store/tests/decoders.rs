@@ -7,9 +7,14 @@ use crate::log::{Encoder, Location};
 use crate::store::extents::Extent;
 use crate::store::record::{
     Link, NodeRecord, NodeState, Share, decode_data, decode_hole, decode_node, decode_share, encode_data, encode_hole,
-    encode_node, encode_share,
+    encode_node, encode_share, is_name,
 };
 use crate::store::{Attributes, Kind, MAX_ENTRY, Time};
+
+/// A name that an entry can have.
+fn name() -> impl Strategy<Value = Box<[u8]>> {
+    bytes(256).prop_filter("a component of a path", |name| is_name(name))
+}
 
 fn bytes(longest: usize) -> impl Strategy<Value = Box<[u8]>> {
     vec(any::<u8>(), 0..longest).prop_map(Vec::into_boxed_slice)
@@ -31,7 +36,7 @@ prop_compose! {
     pub(super) fn state()(
         attributes in attributes(),
         (size, value_start) in any::<(u64, u64)>(),
-        links in vec((0..=MAX_ENTRY, bytes(256)), 0..4),
+        links in vec((0..=MAX_ENTRY, name()), 0..4),
         expires in any::<Option<i64>>(),
         xattrs in vec((bytes(100), bytes(1000)), 0..4),
         target in bytes(300),
@@ -52,6 +57,15 @@ proptest! {
     #[test]
     fn a_parent_that_cannot_be_makes_no_sense(mut state in state(), parent in MAX_ENTRY + 1..) {
         state.links.push(Link { parent, name: b"name"[..].into() });
+        prop_assert_eq!(decode_node(&encode_node(&state, 7, 0), 7, 0), None);
+    }
+
+    /// A name that would lead whoever makes a path of it elsewhere is damage, among whatever others it stands.
+    #[test]
+    fn a_name_that_no_entry_can_have_makes_no_sense(mut state in state(), place: prop::sample::Index, odd in 0..7usize) {
+        let odd: &[u8] = [b"".as_slice(), b".", b"..", b"/", b"/etc/passwd", b"../up", b"nul\0"][odd];
+        let place = place.index(state.links.len() + 1);
+        state.links.insert(place, Link { parent: 1, name: odd.into() });
         prop_assert_eq!(decode_node(&encode_node(&state, 7, 0), 7, 0), None);
     }
 

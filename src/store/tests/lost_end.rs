@@ -8,7 +8,7 @@ use super::damage::{find, marked};
 use super::{fresh, keys, options, reopen};
 use crate::log;
 use crate::medium::SimDisk;
-use crate::store::{Error, Options, RepairReport, Store};
+use crate::store::{Error, Options, RepairMode, RepairReport, Store};
 
 const HEADER: usize = 40;
 const ENTRY: usize = 40;
@@ -140,7 +140,10 @@ fn started(disk: &SimDisk) -> Result<Store, Error> {
 
 /// The store after a repair, which leaves nothing to do.
 fn repaired(disk: &SimDisk) -> (RepairReport, Store) {
-    let run = |dry_run| Store::repair_on(Arc::new(disk.clone()), options(), dry_run, &mut |_| {}).unwrap();
+    let run = |dry_run| {
+        Store::repair_on(Arc::new(disk.clone()), options(), RepairMode { dry_run, give_up_unread: true }, &mut |_| {})
+            .unwrap()
+    };
     let planned = run(true);
     let report = run(false);
     assert_eq!((&report.steps, &report.lost_keys), (&planned.steps, &planned.lost_keys));

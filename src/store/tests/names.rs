@@ -3,6 +3,9 @@
 use std::io::{self, Read};
 
 use super::*;
+use crate::store::append::{Record, append};
+use crate::store::record::{Link, NodeState};
+use crate::store::sealed::SealedChanges;
 use crate::store::{Error, ROOT, RenameMode, Stat, Transaction, Unlink};
 
 /// Fails to give a single byte.
@@ -226,4 +229,32 @@ fn what_has_a_length_but_no_value_is_no_damage() {
     let store = reopen(&disk);
     assert_eq!(store.target(id(&store, "link")).unwrap(), b"target");
     assert_eq!(store.recovery_report().damaged_keys, Vec::<String>::new());
+}
+
+/// A name in the log that would lead whoever makes a path of it elsewhere, or to several places, is damage: no key has it, with
+/// hints or without, and verifying finds it.
+#[test]
+fn a_name_from_the_disk_that_leads_elsewhere_is_damage() {
+    let names: [&[u8]; 6] = [b"..", b".", b"", b"/tmp/absolute", b"../../up", b"nul\0"];
+    for hinted in [false, true] {
+        let (disk, store) = fresh();
+        store.put("good", "1").unwrap();
+        let state = store.keydir.read().get(id(&store, "good")).unwrap().state.clone();
+        for (entry, name) in (100..).zip(names) {
+            let links = vec![Link { parent: ROOT, name: name.into() }];
+            let record = Record::Node { entry, state: NodeState { links, ..state.clone() }, stage: 0, inline: None };
+            append(&mut store.log.begin().unwrap(), &store.keydir, &SealedChanges::default(), vec![record], &[0])
+                .unwrap();
+        }
+        (0..4).for_each(|round| store.put("fill", vec![round; 500]).unwrap());
+        if hinted {
+            store.write_hints().unwrap();
+        }
+        drop(store);
+        let store = reopen(&disk);
+        assert_eq!(keys(&store), ["fill", "good"]);
+        assert_eq!(store.recovery_report().damaged_keys.len(), names.len(), "{:?}", store.recovery_report());
+        let found = store.verify(&mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+        assert_eq!(found.defects.len(), names.len(), "{found:?}");
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::damage::{find, marked};
 use super::{fresh, keys, options, reopen, share};
 use crate::medium::{Medium, SimDisk};
-use crate::store::{Options, RepairReport, Store};
+use crate::store::{Options, RepairMode, RepairReport, Store};
 use std::sync::Arc;
 
 /// What each key shows; `None` for `EIO`.
@@ -56,7 +56,8 @@ pub(super) fn files(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn run(disk: &SimDisk, dry_run: bool) -> RepairReport {
-    Store::repair_on(Arc::new(disk.clone()), options(), dry_run, &mut |_| {}).unwrap()
+    Store::repair_on(Arc::new(disk.clone()), options(), RepairMode { dry_run, give_up_unread: true }, &mut |_| {})
+        .unwrap()
 }
 
 /// Repairs a disk, and checks what holds of every repair.
@@ -172,7 +173,7 @@ fn a_lost_manifest_or_format_file_loses_nothing() {
         assert_eq!(reopen(&disk).get("new").unwrap().unwrap(), b"value");
     }
     let empty = SimDisk::new();
-    assert!(Store::repair_on(Arc::new(empty.clone()), options(), false, &mut |_| {}).is_err());
+    assert!(Store::repair_on(Arc::new(empty.clone()), options(), RepairMode::default(), &mut |_| {}).is_err());
     assert_eq!(empty.paths(), Vec::<String>::new(), "what is no store is left alone");
 }
 
@@ -463,7 +464,7 @@ fn a_snapshot_is_not_repaired() {
         }
         let before = files(&disk);
         let medium = crate::medium::Subdirectory::new(Arc::new(disk.clone()), "snapshots/s".to_owned());
-        let error = Store::repair_on(Arc::new(medium), options(), false, &mut |_| {}).unwrap_err();
+        let error = Store::repair_on(Arc::new(medium), options(), RepairMode::default(), &mut |_| {}).unwrap_err();
         assert!(matches!(error, crate::store::Error::Log(crate::log::Error::Frozen)), "{error}");
         assert!(files(&disk) == before);
     }
@@ -496,7 +497,7 @@ fn a_power_cut_at_every_step() {
             let disk = disk.restart();
             disk.fail_at(at, crate::medium::Fault::PowerCut);
             // The last operations are no harm if they fail.
-            let _ = Store::repair_on(Arc::new(disk.clone()), options(), false, &mut |_| {});
+            let _ = Store::repair_on(Arc::new(disk.clone()), options(), RepairMode::default(), &mut |_| {});
             for (number, image) in disk.power_cut_images(at, 3).into_iter().enumerate() {
                 let (again, store) = repaired(&image);
                 assert_eq!(shown(&store), wanted, "{lost:?} {at} {number}: {again:?}");

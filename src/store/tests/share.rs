@@ -8,7 +8,7 @@ use crate::log::Location;
 use crate::medium::Medium;
 use crate::store::append::Record;
 use crate::store::extents::Extent;
-use crate::store::{Error, VerifyReport};
+use crate::store::{Error, RepairMode, VerifyReport};
 
 fn pattern(len: usize, seed: usize) -> Vec<u8> {
     (0..len).map(|at| ((at * 31 + at / 4096 + seed) % 255) as u8 + 1).collect()
@@ -444,7 +444,7 @@ fn damage_to_a_lent_record_is_said_of_all_who_have_it() {
     assert_eq!(disk.file(&path).map(|file| file.is_empty()), Some(false));
     assert_eq!(verify(&store).damaged_keys, ["second"]);
     drop(store);
-    let report = Store::repair_on(Arc::new(disk.clone()), options(), false, &mut |_| {}).unwrap();
+    let report = Store::repair_on(Arc::new(disk.clone()), options(), RepairMode::default(), &mut |_| {}).unwrap();
     assert_eq!(report.lost_keys, ["(entry 2)", "second"], "that which was removed, and the one that is there");
     assert_eq!(disk.file(&path), None, "it is in the quarantine");
     for _ in 0..2 {
@@ -472,7 +472,7 @@ fn a_lost_segment_costs_those_who_borrowed_from_it() {
     drop(store);
     let (path, _) = find(&disk, b"value of a").remove(0);
     disk.remove(&path).unwrap();
-    let report = Store::repair_on(Arc::new(disk.clone()), options(), false, &mut |_| {}).unwrap();
+    let report = Store::repair_on(Arc::new(disk.clone()), options(), RepairMode::default(), &mut |_| {}).unwrap();
     assert!(report.lost_keys.contains(&"b".to_owned()), "{report:?}");
     let store = Store::open_on(Arc::new(disk.clone()), Options { strict: true, ..options() }).unwrap();
     assert!(verify(&store).is_clean());
@@ -510,7 +510,7 @@ fn a_share_that_leads_to_nothing_costs_its_key_alone() {
     bad.iter().for_each(|key| assert_eq!(store.get(key).unwrap_err().errno(), libc::EIO));
     assert_eq!(store.get("good").unwrap().unwrap(), b"value");
     drop(store);
-    let report = Store::repair_on(Arc::new(disk.clone()), options(), false, &mut |_| {}).unwrap();
+    let report = Store::repair_on(Arc::new(disk.clone()), options(), RepairMode::default(), &mut |_| {}).unwrap();
     assert_eq!(report.lost_keys, named);
     let store = reopen(&disk);
     assert!(verify(&store).is_clean());

@@ -1,0 +1,23 @@
+//! What a keydir must not do after a start that could not read the whole log: a later one may read the rest.
+
+use super::{Keydir, Node};
+use crate::log::MAX_ENTRY;
+use crate::store::attributes::EntryId;
+
+/// More ids than are ever given out between two starts.
+const HIDDEN: EntryId = 1 << 32;
+
+impl Keydir {
+    /// A part of the log is unread. What is there may have any id up to far beyond those that were seen: none of these is
+    /// given out. And what was made up of directories, because nothing is known of them but what is in them, is never written.
+    pub(in crate::store) fn miss_unread(&mut self) {
+        self.next_id = self.next_id.saturating_add(HIDDEN).min(MAX_ENTRY + 1);
+        let unread = self.ids().filter(|id| self.entries.get_whole(*id).is_some_and(Node::is_made_up)).collect();
+        self.unread = unread;
+    }
+
+    /// Whether nothing may be written of an entry, since its own record is unread.
+    pub(in crate::store) fn is_unread(&self, id: EntryId) -> bool {
+        !self.unread.is_empty() && self.unread.contains(&id)
+    }
+}
