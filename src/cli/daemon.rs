@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     // Readers share the lock, so that they need no daemon.
     let server = match arguments.read_only {
         true => None,
-        false => Server::start(Arc::clone(&store), mount.notifier(), &directory, &mountpoint)
+        false => Server::start(Arc::clone(&store), &directory, &mountpoint)
             // The file system of the store may know no sockets.
             .inspect_err(|failure| {
                 log::warn!(
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &MountArguments) -> Result<(), Failure> {
     };
     let expiring = match arguments.read_only {
         true => None,
-        false => Some(Expiring::start(Arc::clone(&store), mount.notifier())?),
+        false => Some(Expiring::start(Arc::clone(&store))?),
     };
     process::leave_directory()?;
     match arguments.announce {

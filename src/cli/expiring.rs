@@ -1,5 +1,4 @@
-//! The daemon's part in expiry: a thread that removes, at its second, what nobody looks at, and tells the kernel of every
-//! name that is gone. It serves no requests, and so may wait for those who do.
+//! The daemon's part in expiry: a thread that removes, at its second, what nobody looks at.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -7,8 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use super::exit::Failure;
-use crate::fuse::Invalidator;
-use crate::store::{News, Store};
+use crate::store::Store;
 
 /// The longest time that it sleeps, should the clock be set forward; and how long it rests when nothing can be removed.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -20,11 +18,11 @@ pub(super) struct Expiring {
 }
 
 impl Expiring {
-    pub(super) fn start(store: Arc<Store>, invalidator: Invalidator) -> Result<Expiring, Failure> {
+    pub(super) fn start(store: Arc<Store>) -> Result<Expiring, Failure> {
         let news = store.watch_expiry();
         let run = {
             let store = Arc::clone(&store);
-            move || run(&store, &invalidator, &news)
+            move || run(&store, &news)
         };
         let thread = std::thread::Builder::new().name("caskfs-expire".into()).spawn(run)?;
         Ok(Expiring { store, thread: Some(thread) })
@@ -41,7 +39,7 @@ impl Drop for Expiring {
     }
 }
 
-fn run(store: &Store, invalidator: &Invalidator, news: &Receiver<News>) {
+fn run(store: &Store, news: &Receiver<()>) {
     let mut failed = false;
     loop {
         // What is due is hidden for now if the clock is not believed: there is nothing to be done at once.
@@ -49,13 +47,7 @@ fn run(store: &Store, invalidator: &Invalidator, news: &Receiver<News>) {
         let next = store.next_expiry().filter(|_| !rests).map(SystemTime::from);
         let left = next.map(|next| next.duration_since(SystemTime::now()).unwrap_or_default());
         match news.recv_timeout(left.unwrap_or(INTERVAL).min(INTERVAL)) {
-            Ok(News::Gone(gone)) => {
-                if let Err(error) = invalidator.entry(gone.parent, &gone.name) {
-                    log::warn!("the kernel did not take the news of an expired key: {error}");
-                }
-                store.told();
-            }
-            Ok(News::Sooner) => {}
+            Ok(()) => {}
             Err(RecvTimeoutError::Timeout) => {
                 let expired = store.expire_due();
                 if let (Err(error), false) = (&expired, failed) {

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::control::{Answer, Caches, Connection, Reply, Request, TakeName, copy_value, execute};
+use super::control::{Answer, Connection, Reply, Request, TakeName, copy_value, execute};
 use super::exit::{Failure, LOCKED, SILENT};
 use super::output::Output;
 use super::serving;
@@ -128,7 +128,7 @@ fn call(path: &Path, access: Access, request: &Request, input: &mut dyn Read) ->
     request.check()?;
     match open(path, &access.options(), |connection| connection.call(request, input, &mut std::io::sink()))? {
         Opened::Asked(reply) => Ok(reply),
-        Opened::Store(store) => match execute(&store, &Caches(None), request, input, &|| true)? {
+        Opened::Store(store) => match execute(&store, request, input, &|| true)? {
             Answer::Reply(reply) => Ok(reply),
             Answer::Names(_) | Answer::Value(_) => Ok(Reply::Done),
         },
@@ -140,7 +140,7 @@ fn call(path: &Path, access: Access, request: &Request, input: &mut dyn Read) ->
 pub(super) fn list(path: &Path, request: &Request, take: &mut TakeName<'_>) -> Result<(), Failure> {
     request.check()?;
     if let Opened::Store(store) = open(path, &Access::Read.options(), |connection| connection.list(request, take))?
-        && let Answer::Names(mut names) = execute(&store, &Caches(None), request, &mut std::io::empty(), &|| true)?
+        && let Answer::Names(mut names) = execute(&store, request, &mut std::io::empty(), &|| true)?
     {
         while let Some(name) = names.next_met() {
             take(name?.into())?;
@@ -156,7 +156,7 @@ pub(super) fn fetch(path: &Path, request: &Request, output: &mut Output) -> Resu
     let options = Access::Read.options();
     let opened = open(path, &options, |connection| connection.call(request, &mut std::io::empty(), output))?;
     let Opened::Store(store) = opened else { return Ok(()) };
-    let answer = execute(&store, &Caches(None), request, &mut std::io::empty(), &|| true)?;
+    let answer = execute(&store, request, &mut std::io::empty(), &|| true)?;
     let Answer::Value(value) = answer else { return Ok(()) };
     if !output.may_wait() {
         return copy_value(&value, output);

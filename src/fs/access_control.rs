@@ -75,7 +75,7 @@ impl Filesystem {
             return Err(Error::NotSupported("access control lists on a mount with a umask"));
         }
         let acl = Acl::decode(list)?;
-        let mut transaction = self.store.begin()?;
+        let mut transaction = self.begin()?;
         let old = transaction.attributes(id)?;
         match (which, old.kind) {
             (_, Kind::Symlink) => return Err(Error::NotSupported("access control lists of symbolic links")),

@@ -105,7 +105,7 @@ impl Filesystem {
     }
 
     fn record_access_times(&self, times: &[(EntryId, Time)]) -> Result<(), Error> {
-        let mut transaction = self.store.begin()?;
+        let mut transaction = self.begin()?;
         transaction.made_by_others();
         for (id, atime) in times {
             match transaction.attributes(*id) {

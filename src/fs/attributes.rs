@@ -29,6 +29,7 @@ impl Filesystem {
         change: SetAttributes,
     ) -> Result<(Stat, Option<Sequence>), Error> {
         let state = &mut *self.state.lock();
+        self.settle_overtaken(state, id);
         let stat = self.present(state, id)?;
         let mut sequence = None;
         if let Some(size) = change.size {
@@ -54,11 +55,13 @@ impl Filesystem {
         }
         let rest = SetAttributes { size: None, mtime: None, ..change };
         if rest != SetAttributes::default() || mtime.is_some() {
-            let mut transaction = self.store.begin()?;
+            let mut transaction = self.begin()?;
             transaction.made_by(caller.uid);
             let old = transaction.attributes(id)?;
             let mode = change.mode.unwrap_or(match change.uid.or(change.gid) {
-                Some(_) if old.kind == Kind::File => without_privileges(old.mode),
+                Some(_) if old.kind != Kind::Directory => {
+                    without_privileges(old.mode, caller.uid == 0 || caller.gid == old.gid)
+                }
                 _ => old.mode,
             });
             let atime = change.atime.map_or(state.accesses.get(id).unwrap_or(old.atime), time);

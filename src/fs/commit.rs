@@ -24,6 +24,30 @@ impl Filesystem {
         }
     }
 
+    /// What is staged of a file, taken out to be changed; or the beginning of it.
+    pub(super) fn stage(&self, state: &mut State, id: EntryId) -> Result<Staged, Error> {
+        self.settle_overtaken(state, id);
+        if let Some(staged) = state.take_staged(id) {
+            return Ok(staged);
+        }
+        let (size, base, created) = self.store.value_start(id).ok_or(Error::Stale)?;
+        Ok(Staged::new(size, base, created, self.store.now()))
+    }
+
+    /// Whether the whole value was set through another door since this was staged over it. A value that is being set does not
+    /// care: it takes effect when it is whole. What was changed in place came before, and is gone with the value that it changed.
+    pub(super) fn is_overtaken(&self, id: EntryId, staged: &Staged) -> bool {
+        !staged.emptied && self.store.value_start(id).is_some_and(|(_, start, _)| start != staged.base)
+    }
+
+    /// Forgets what is staged of a file if it is overtaken.
+    pub(super) fn settle_overtaken(&self, state: &mut State, id: EntryId) {
+        if state.staged(id).is_some_and(|staged| self.is_overtaken(id, staged)) {
+            self.discard(state, id);
+            state.begin_stage(id);
+        }
+    }
+
     /// Runs a transaction that also commits whatever is staged of these files.
     pub(super) fn transact<R>(
         &self,
@@ -34,7 +58,9 @@ impl Filesystem {
         for &id in files {
             self.fill_blocks(state, id)?;
         }
-        let mut transaction = self.store.begin()?;
+        let mut transaction = self.begin()?;
+        // Nothing can come through another door now.
+        files.iter().for_each(|&id| self.settle_overtaken(state, id));
         for &id in files {
             let mut attributes = transaction.attributes(id)?;
             attributes.atime = state.accesses.get(id).unwrap_or(attributes.atime);

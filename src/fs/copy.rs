@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use super::inode::State;
-use super::staged::{BLOCK, Fragment, Staged};
-use super::{Caller, Filesystem, HandleId};
+use super::staged::{BLOCK, Fragment};
+use super::{Caller, Filesystem, HandleId, Written};
 use crate::store::{EntryId, Error, Extent, Kind, Lender, Loan, MAX_EXTENT, Piece, RangeMap, StagedRun};
 
 /// The most bytes that one call copies. The kernel asks again for the rest; meanwhile others have their turn.
@@ -67,9 +67,10 @@ impl Filesystem {
     /// # Errors
     /// [`Error::Invalid`] if the ranges overlap in one file, or one of the files has no value; [`Error::TooLarge`],
     /// [`Error::NoSpace`] and [`Error::DamagedKey`], if nothing could be copied before that.
-    pub fn copy_file_range(&self, caller: &Caller, from: CopyEnd, to: CopyEnd, length: u64) -> Result<u64, Error> {
+    pub fn copy_file_range(&self, caller: &Caller, from: CopyEnd, to: CopyEnd, length: u64) -> Result<Written, Error> {
         let state = &mut *self.state.lock();
         for end in [from, to] {
+            self.settle_overtaken(state, end.id);
             state.handle(end.id, end.handle)?;
             if self.store.entry(end.id)?.attributes.kind != Kind::File {
                 return Err(Error::Invalid("it has no value"));
@@ -85,16 +86,17 @@ impl Filesystem {
         let length = length.min(AT_ONCE);
         super::io::check_end(to.offset, length)?;
         if length == 0 {
-            return Ok(0);
+            return Ok(Written::default());
         }
-        self.drop_privileges(&self.store.entry(to.id)?, caller.uid != 0)?;
+        let stripped = self.drop_privileges(&self.store.entry(to.id)?, caller.without_rights())?;
         // Before any of the new bytes is taken.
         self.make_room(state, to.id, length.min(IN_MEMORY) as usize)?;
-        match self.copy_some(state, from, to, length, true)? {
+        let bytes = match self.copy_some(state, from, to, length, true)? {
             // What comes first cannot be shared just now.
-            0 => self.copy_some(state, from, to, length, false),
-            copied => Ok(copied),
-        }
+            0 => self.copy_some(state, from, to, length, false)?,
+            copied => copied,
+        };
+        Ok(Written { bytes, stripped, moved: false })
     }
 
     /// Copies the first of so many bytes, as many as it may. It does so or fails, and changes nothing then.
@@ -120,8 +122,8 @@ impl Filesystem {
         parts.truncate(parts.iter().position(refused).unwrap_or(parts.len()));
         let Some((last, _)) = parts.last() else { return Ok(0) };
         let copied = last.end - to.offset;
-        let (now, published) = (self.store.now(), self.store.entry(to.id)?.size);
-        let mut staged = state.take_staged(to.id).unwrap_or_else(|| Staged::new(published, now));
+        let now = self.store.now();
+        let mut staged = self.stage(state, to.id)?;
         staged.stage = run.stage;
         for (place, part) in parts {
             match part {

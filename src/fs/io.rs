@@ -2,7 +2,7 @@
 
 use super::inode::State;
 use super::staged::{Fragment, Staged};
-use super::{Caller, Filesystem, HandleId, OpenFlags};
+use super::{Caller, Filesystem, HandleId, OpenFlags, Writing, Written};
 use crate::store::{Attributes, EntryId, Error, Kind, Stat};
 
 /// The longest value, as on Linux: offsets are signed.
@@ -13,9 +13,10 @@ const S_ISGID: u16 = 0o2000;
 const S_IXGRP: u16 = 0o010;
 const CAPABILITY: &[u8] = b"security.capability";
 
-/// The permission bits after a change that must not keep privileges: no suid, and no sgid of an executable.
-pub(super) fn without_privileges(mode: u16) -> u16 {
-    let sgid = if mode & S_IXGRP != 0 { S_ISGID } else { 0 };
+/// The permission bits after a change that must not keep privileges: no suid, and no sgid of an executable. Of any other file the
+/// bit is not for who is no `member` of its group.
+pub(super) fn without_privileges(mode: u16, member: bool) -> u16 {
+    let sgid = if mode & S_IXGRP != 0 || !member { S_ISGID } else { 0 };
     mode & !(S_ISUID | sgid)
 }
 
@@ -36,7 +37,7 @@ impl Filesystem {
         let mut state = self.state.lock();
         let stat = self.store.create_provisional(parent, name, attributes)?;
         if !lists.is_empty() {
-            let mut transaction = self.store.begin()?;
+            let mut transaction = self.begin()?;
             lists.give(&mut transaction, stat.id)?;
             transaction.commit_attributes(stat.id)?;
         }
@@ -71,29 +72,37 @@ impl Filesystem {
         handle: HandleId,
         offset: u64,
         data: &[u8],
-        kill_privileges: bool,
-    ) -> Result<usize, Error> {
+        how: Writing<'_>,
+    ) -> Result<Written, Error> {
         check_end(offset, data.len() as u64)?;
         let state = &mut *self.state.lock();
         state.handle(id, handle)?;
         if data.is_empty() {
             // Not even the length changes.
-            return Ok(0);
+            return Ok(Written::default());
         }
         // Bytes that can never be committed are not taken either.
         self.store.check_writable()?;
         let stat = self.store.entry(id)?;
         // Before any of the new bytes is taken: a full disk must not fill the memory too.
+        self.settle_overtaken(state, id);
         self.make_room(state, id, data.len())?;
         // Now, when the caller still hears of it, and not when the file is closed.
         self.store.check_space(data.len() as u64)?;
-        self.drop_privileges(&stat, kill_privileges)?;
-        let now = self.store.now();
-        let mut staged = state.take_staged(id).unwrap_or_else(|| Staged::new(stat.size, now));
-        staged.write(offset, data, now);
+        let stripped = self.drop_privileges(&stat, how.kill)?;
+        let mut staged = self.stage(state, id)?;
+        // The kernel's end is another than the true one only if the value was changed elsewhere. Otherwise the caller has asked
+        // for this very place: RWF_NOAPPEND.
+        let moved = how.append && offset != staged.size && self.store.is_changed_elsewhere();
+        let offset = if moved { staged.size } else { offset };
+        let fits = check_end(offset, data.len() as u64);
+        if fits.is_ok() {
+            staged.write(offset, data, self.store.now());
+        }
         state.put_staged(id, staged);
+        fits?;
         state.wrote(id, handle)?;
-        Ok(data.len())
+        Ok(Written { bytes: data.len() as u64, moved, stripped })
     }
 
     /// Sets the length of a file.
@@ -107,8 +116,8 @@ impl Filesystem {
             self.make_room(state, stat.id, 0)?;
         }
         let now = self.store.now();
-        self.drop_privileges(stat, caller.uid != 0)?;
-        let mut staged = state.take_staged(stat.id).unwrap_or_else(|| Staged::new(stat.size, now));
+        self.drop_privileges(stat, caller.without_rights())?;
+        let mut staged = self.stage(state, stat.id)?;
         match size {
             0 => {
                 match staged.empty(now) {
@@ -123,22 +132,23 @@ impl Filesystem {
         Ok(())
     }
 
-    /// A change of the value takes away file capabilities, and suid and sgid unless the caller may keep them.
-    pub(super) fn drop_privileges(&self, stat: &Stat, kill_mode: bool) -> Result<(), Error> {
-        let Attributes { mode, .. } = stat.attributes;
-        let mode = if kill_mode { without_privileges(mode) } else { mode };
+    /// A change of the value takes away file capabilities, and suid and sgid if it is by who may not keep them. Says whether it
+    /// took any.
+    pub(super) fn drop_privileges(&self, stat: &Stat, kill: Option<&Caller>) -> Result<bool, Error> {
+        let Attributes { mode, gid, .. } = stat.attributes;
+        let mode = kill.map_or(mode, |caller| without_privileges(mode, caller.gid == gid));
         let capability = self.store.has_xattrs(stat.id) && self.store.xattr(stat.id, CAPABILITY).is_ok();
         if mode == stat.attributes.mode && !capability {
-            return Ok(());
+            return Ok(false);
         }
-        let mut transaction = self.store.begin()?;
+        let mut transaction = self.begin()?;
         transaction.made_by_others();
         let attributes = transaction.attributes(stat.id)?;
         transaction.set_attributes(stat.id, Attributes { mode, ..attributes })?;
         if capability {
             transaction.remove_xattr(stat.id, CAPABILITY)?;
         }
-        transaction.commit_attributes(stat.id).map(drop)
+        transaction.commit_attributes(stat.id).map(|_| true)
     }
 
     /// fallocate(2): `mode` is its mode. Space is never set aside; what is punched or zeroed becomes a hole.
@@ -153,7 +163,7 @@ impl Filesystem {
         mode: i32,
         offset: u64,
         length: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<Written, Error> {
         let end = check_end(offset, length)?;
         let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
         let zeros = match mode & !libc::FALLOC_FL_KEEP_SIZE {
@@ -167,9 +177,9 @@ impl Filesystem {
         self.store.check_writable()?;
         let stat = self.store.entry(id)?;
         self.make_room(state, id, 0)?;
-        self.drop_privileges(&stat, caller.uid != 0)?;
+        let stripped = self.drop_privileges(&stat, caller.without_rights())?;
         let now = self.store.now();
-        let mut staged = state.take_staged(id).unwrap_or_else(|| Staged::new(stat.size, now));
+        let mut staged = self.stage(state, id)?;
         let old = staged.size;
         if zeros {
             staged.punch(offset..end.min(old).max(offset), now);
@@ -186,7 +196,7 @@ impl Filesystem {
         if changed {
             state.wrote(id, handle)?;
         }
-        Ok(())
+        Ok(Written { stripped, ..Written::default() })
     }
 
     /// lseek(2) with SEEK_DATA or SEEK_HOLE.
@@ -194,7 +204,8 @@ impl Filesystem {
     /// # Errors
     /// [`Error::BeyondEnd`] if there is nothing to be found.
     pub fn lseek(&self, id: EntryId, offset: u64, whence: i32) -> Result<u64, Error> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        self.settle_overtaken(&mut state, id);
         let size = match state.staged(id) {
             Some(staged) => staged.size,
             None => self.store.entry(id)?.size,

@@ -50,7 +50,7 @@ pub use copy::CopyEnd;
 pub use special::{Tree, lasts};
 pub use types::*;
 
-use crate::store::{Callback, MemoryUse, Stat, Store};
+use crate::store::{Callback, Door, EntryId, MemoryUse, Stat, Store, Subscription, Transaction};
 use inode::State;
 
 /// Bytes of memory that what is staged may take, of all files together.
@@ -61,6 +61,8 @@ const DIRTY_LIMIT: usize = 64 << 20;
 pub struct Filesystem {
     store: Arc<Store>,
     options: FilesystemOptions,
+    /// Whose changes are its own.
+    door: Door,
     state: Mutex<State>,
 }
 
@@ -70,9 +72,33 @@ impl Filesystem {
         if options.dirty_limit == 0 {
             options.dirty_limit = DIRTY_LIMIT;
         }
+        let door = store.new_door();
         let mut state = State::default();
         state.account = Some(store.charge(MemoryUse::Staged));
-        Arc::new(Filesystem { store, options, state: Mutex::new(state) })
+        Arc::new(Filesystem { store, options, door, state: Mutex::new(state) })
+    }
+
+    /// The changes that come through other doors.
+    pub fn subscribe(&self) -> Subscription {
+        self.store.subscribe(Some(self.door))
+    }
+
+    fn begin(&self) -> Result<Transaction<'_>, Error> {
+        self.store.begin_through(self.door)
+    }
+
+    /// Whether the entry was handed out, and not all of that forgotten.
+    fn is_known(&self, id: EntryId) -> bool {
+        self.store.is_pinned(id)
+    }
+
+    /// The last byte of a file as the mount shows it, and where it is. `None` if it is empty or cannot be read.
+    fn last_byte(&self, id: EntryId) -> Option<(u64, u8)> {
+        let mut state = self.state.lock();
+        self.settle_overtaken(&mut state, id);
+        let end = self.shown(&state, self.store.entry(id).ok()?).size.checked_sub(1)?;
+        let byte = self.read_shown(&state, id, end..end + 1).ok()?.first().copied()?;
+        Some((end, byte))
     }
 
     /// The store beneath.
@@ -99,7 +125,7 @@ impl Filesystem {
 
     /// An entry as the mount shows it: staged bytes counted, ownership and permissions as the options say.
     fn shown(&self, state: &State, mut stat: Stat) -> Stat {
-        if let Some(staged) = state.staged(stat.id) {
+        if let Some(staged) = state.staged(stat.id).filter(|staged| !self.is_overtaken(stat.id, staged)) {
             stat.size = staged.size;
             stat.allocated = staged.allocated(stat.allocated);
             stat.attributes.mtime = staged.mtime;

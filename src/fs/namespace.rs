@@ -99,7 +99,7 @@ impl Filesystem {
         (attributes, lists): (Attributes, Lists),
         target: &[u8],
     ) -> Result<(Stat, Option<Sequence>), Error> {
-        let mut transaction = self.store.begin()?;
+        let mut transaction = self.begin()?;
         let id = transaction.create(parent, name, attributes, target)?;
         lists.give(&mut transaction, id)?;
         let sequence = transaction.commit()?;
@@ -137,7 +137,7 @@ impl Filesystem {
     }
 
     fn remove(&self, parent: EntryId, name: &[u8], what: Unlink) -> Result<Option<Sequence>, Error> {
-        let mut transaction = self.store.begin()?;
+        let mut transaction = self.begin()?;
         transaction.unlink(parent, name, what)?;
         let sequence = transaction.commit()?;
         Ok(self.awaited(sequence))

@@ -46,7 +46,11 @@ impl Filesystem {
 
     fn read_or_ask_again(&self, id: EntryId, offset: u64, size: usize, wait: Wait) -> Result<Option<Vec<u8>>, Error> {
         let range = offset..offset.saturating_add(size as u64);
-        let plan = ReadPlan::new(&self.store, &self.state.lock(), id, range)?;
+        let plan = {
+            let mut state = self.state.lock();
+            self.settle_overtaken(&mut state, id);
+            ReadPlan::new(&self.store, &state, id, range)?
+        };
         let bytes = plan.read(&self.store, wait)?;
         if bytes.is_some() {
             self.accessed(id);

@@ -52,8 +52,10 @@ impl Piece for Fragment {
 /// What was written to a file and not committed yet.
 #[derive(Debug)]
 pub(super) struct Staged {
-    /// Whether nothing of the published value shows through.
+    /// Whether nothing of the published value shows through: the value is being set.
     pub(super) emptied: bool,
+    /// What [`Store::value_start`](crate::store::Store::value_start) was when this was begun.
+    pub(super) base: u64,
     /// The log's stage for what was spilled; 0 if nothing was.
     pub(super) stage: u64,
     pub(super) fragments: RangeMap<Fragment>,
@@ -69,10 +71,11 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Nothing, over a published value of `size` bytes.
-    pub(super) fn new(size: u64, now: Time) -> Staged {
+    /// Nothing, over a published value of `size` bytes that began at `base`; or over nothing, of a file that is being created.
+    pub(super) fn new(size: u64, base: u64, created: bool, now: Time) -> Staged {
         Staged {
-            emptied: false,
+            emptied: created,
+            base,
             stage: 0,
             fragments: RangeMap::default(),
             size,

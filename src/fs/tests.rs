@@ -5,6 +5,7 @@ mod acl;
 mod commit;
 mod copy;
 mod directory;
+mod doors;
 mod expiry;
 mod frozen;
 mod names;
@@ -22,12 +23,14 @@ mod values;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::{Caller, Filesystem, FilesystemOptions, HandleId, OpenFlags, SetAttributes};
+use super::{Caller, Filesystem, FilesystemOptions, HandleId, OpenFlags, SetAttributes, Writing};
 use crate::medium::SimDisk;
 use crate::store::{EntryId, Error, Options, ROOT, Stat, Store};
 
 const ROOT_USER: Caller = Caller { uid: 0, gid: 0, umask: 0 };
 const USER: Caller = Caller { uid: 1000, gid: 100, umask: 0 };
+/// By a member of the group of [`USER`]'s files.
+const KILL: Writing<'static> = Writing { kill: Some(&USER), append: false };
 const WRITE: OpenFlags = OpenFlags { write: true };
 const READ: OpenFlags = OpenFlags { write: false };
 
@@ -83,7 +86,10 @@ impl Mount {
     }
 
     fn write(&self, (id, handle): (EntryId, HandleId), offset: u64, bytes: &[u8]) {
-        assert_eq!(self.filesystem.write(id, handle, offset, bytes, false).unwrap(), bytes.len());
+        assert_eq!(
+            self.filesystem.write(id, handle, offset, bytes, Writing::default()).unwrap().bytes,
+            bytes.len() as u64
+        );
     }
 
     /// Closes a descriptor that has no copies. Says whether the caller waits for the medium.

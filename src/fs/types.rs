@@ -21,6 +21,33 @@ pub struct Caller {
     pub umask: u16,
 }
 
+impl Caller {
+    /// Itself, unless it is root, who keeps what others lose.
+    pub(super) fn without_rights(&self) -> Option<&Caller> {
+        Some(self).filter(|caller| caller.uid != 0)
+    }
+}
+
+/// How bytes are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Writing<'a> {
+    /// Who writes, if it is to take privileges from the file.
+    pub kill: Option<&'a Caller>,
+    /// At the end, wherever that is: the offset is where the kernel takes it to be.
+    pub append: bool,
+}
+
+/// What a change of a value did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes written.
+    pub bytes: u64,
+    /// They are not at the offset that was asked for: the end was elsewhere.
+    pub moved: bool,
+    /// The file has lost permission bits or capabilities by it.
+    pub stripped: bool,
+}
+
 /// When a change is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncMode {

@@ -61,7 +61,7 @@ impl Filesystem {
         mode: XattrMode,
     ) -> Result<Option<Sequence>, Error> {
         check(name)?;
-        let mut transaction = self.store.begin()?;
+        let mut transaction = self.begin()?;
         self.check_owner(&transaction, caller, id, name)?;
         transaction.made_by(caller.uid);
         transaction.set_xattr(id, name, value, mode)?;
@@ -94,7 +94,7 @@ impl Filesystem {
     /// [`Error::NoAttribute`]; [`Error::NotSupported`]; [`Error::NotPermitted`] as [`Filesystem::setxattr`].
     pub fn removexattr(&self, caller: &Caller, id: EntryId, name: &[u8]) -> Result<Option<Sequence>, Error> {
         self.check_readable(name)?;
-        let mut transaction = self.store.begin()?;
+        let mut transaction = self.begin()?;
         self.check_owner(&transaction, caller, id, name)?;
         transaction.made_by(caller.uid);
         match transaction.remove_xattr(id, name) {

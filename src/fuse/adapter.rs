@@ -27,7 +27,7 @@ use super::attributes::{
 use super::reply::{Operation, Refuse, errno};
 use super::service::Service;
 use super::{capabilities, directory, groups};
-use crate::fs::{AccessTimes, AclKind, CopyEnd, Error, SetAttributes, Tree, lasts};
+use crate::fs::{AccessTimes, AclKind, CopyEnd, Error, SetAttributes, Tree, Writing, Written, lasts};
 use crate::store::{EntryId, Wait};
 
 /// The longest name, in bytes.
@@ -75,9 +75,11 @@ impl fuser::Filesystem for Adapter {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = name.as_bytes().to_vec();
+        let answer = self.service.begin_answer(parent);
         // A hidden key is there again if the clock is set back.
         let work = move |fs: &Tree| fs.lookup(parent.0, &name).map(|found| (found, fs.hides()));
         self.answer_apart("lookup", parent, reply, work, move |reply, (found, hides)| {
+            let _answer = answer;
             let attributes = found.as_ref().map_or_else(nothing, wire);
             let kept = found.as_ref().map_or(if hides { std::time::Duration::ZERO } else { FOREVER }, kept);
             reply.entry_with_ttls(&kept, &lifetime(parent.0).min(kept), &attributes, GENERATION);
@@ -90,8 +92,12 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn getattr(&self, _request: &Request, id: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        let answer = self.service.begin_answer(id);
         let work = move |fs: &Tree| fs.getattr(id.0);
-        self.answer_apart("getattr", id, reply, work, |reply, stat| reply.attr(&kept(&stat), &wire(&stat)));
+        self.answer_apart("getattr", id, reply, work, move |reply, stat| {
+            let _answer = answer;
+            reply.attr(&kept(&stat), &wire(&stat));
+        });
     }
 
     fn setattr(
@@ -121,7 +127,11 @@ impl fuser::Filesystem for Adapter {
             mtime: mtime.map(set_time),
         };
         let work = |fs: &Tree| fs.setattr(&caller(request), id.0, handle.map(|handle| handle.0), change);
-        self.answer_durable("setattr", id, reply, work, |reply, stat| reply.attr(&kept(&stat), &wire(&stat)));
+        let answer = self.service.begin_answer(id);
+        self.answer_durable("setattr", id, reply, work, move |reply, stat| {
+            let _answer = answer;
+            reply.attr(&kept(&stat), &wire(&stat));
+        });
     }
 
     fn readlink(&self, _request: &Request, id: INodeNo, reply: ReplyData) {
@@ -147,7 +157,11 @@ impl fuser::Filesystem for Adapter {
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         let (maker, name) = (maker(request, umask), name.as_bytes().to_vec());
         let work = move |fs: &Tree| fs.mkdir(&maker, parent.0, &name, permissions(mode));
-        self.answer_durable_apart("mkdir", parent, reply, work, move |reply, stat| made(reply, parent, &stat));
+        let answer = self.service.begin_answer(parent);
+        self.answer_durable_apart("mkdir", parent, reply, work, move |reply, stat| {
+            let _answer = answer;
+            made(reply, parent, &stat);
+        });
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -215,6 +229,7 @@ impl fuser::Filesystem for Adapter {
         let (flags, times) = (open_flags(flags), self.service.tree.access_times());
         let maker = maker(request, umask);
         let work = |fs: &Tree| fs.create(&maker, parent.0, name.as_bytes(), permissions(mode), flags);
+        let _answer = self.service.begin_answer(parent);
         self.answer("create", parent, reply, work, |reply, (stat, handle)| {
             reply.created(&FOREVER, &wire(&stat), GENERATION, FileHandle(handle), open_answer(stat.id, flags, times));
         });
@@ -244,26 +259,40 @@ impl fuser::Filesystem for Adapter {
 
     fn write(
         &self,
-        _request: &Request,
+        request: &Request,
         id: INodeNo,
         handle: FileHandle,
         offset: u64,
         data: &[u8],
         write_flags: WriteFlags,
-        _flags: OpenFlags,
+        flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let kill_privileges = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        let accept = |reply: ReplyWrite, written| reply.written(written as u32);
+        let caller = caller(request);
+        let kills = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        // What a mapping is written back from has its place.
+        let append = flags.0 & libc::O_APPEND != 0 && !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        let service = Arc::clone(&self.service);
+        let accept = move |reply: ReplyWrite, written: Written| {
+            service.stripped(id, written);
+            if written.moved {
+                service.drop_pages(id);
+            }
+            // No longer than the data, which came in one request.
+            reply.written(written.bytes as u32);
+        };
         // A write may have to make room in memory first.
         if self.service.tree.warm_write(id.0, Wait::No) {
-            let work = |fs: &Tree| fs.write(id.0, handle.0, offset, data, kill_privileges);
-            // No longer than `data`, which came in one request.
+            let how = Writing { kill: kills.then_some(&caller), append };
+            let work = |fs: &Tree| fs.write(id.0, handle.0, offset, data, how);
             return self.answer("write", id, reply, work, accept);
         }
         let data = data.to_vec();
-        let work = move |fs: &Tree| fs.write(id.0, handle.0, offset, &data, kill_privileges).map(|len| (len, None));
+        let work = move |fs: &Tree| {
+            let how = Writing { kill: kills.then_some(&caller), append };
+            fs.write(id.0, handle.0, offset, &data, how).map(|written| (written, None))
+        };
         self.answer_warm("write", id, reply, move |fs, wait| fs.warm_write(id.0, wait), work, accept);
     }
 
@@ -312,7 +341,9 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn readdir(&self, _request: &Request, id: INodeNo, _handle: FileHandle, cookie: u64, reply: ReplyDirectory) {
+        let answer = self.service.begin_answer(id);
         self.service.run("readdir", id, reply, move |tree, mut reply| {
+            let _answer = answer;
             match directory::list(tree, id.0, cookie, &mut reply) {
                 Ok(()) => reply.ok(),
                 Err(error) => reply.refuse(errno(Operation { name: "readdir", id: id.0 }, &error)),
@@ -328,8 +359,13 @@ impl fuser::Filesystem for Adapter {
         cookie: u64,
         reply: ReplyDirectoryPlus,
     ) {
+        let answer = self.service.begin_answer(id);
+        let service = Arc::clone(&self.service);
         self.service.run("readdirplus", id, reply, move |tree, mut reply| {
-            match directory::list_with_attributes(tree, id.0, cookie, &mut reply) {
+            let _answer = answer;
+            let listed = directory::list_with_attributes(tree, id.0, cookie, &mut reply);
+            service.prepared("readdirplus");
+            match listed {
                 Ok(()) => reply.ok(),
                 Err(error) => reply.refuse(errno(Operation { name: "readdirplus", id: id.0 }, &error)),
             }
@@ -410,7 +446,10 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let work = |fs: &Tree| fs.fallocate(&caller(request), id.0, handle.0, mode, offset, length);
-        self.answer("fallocate", id, reply, work, |reply, ()| reply.ok());
+        self.answer("fallocate", id, reply, work, |reply, written| {
+            self.service.stripped(id, written);
+            reply.ok();
+        });
     }
 
     fn lseek(&self, _request: &Request, id: INodeNo, _handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -441,8 +480,12 @@ impl fuser::Filesystem for Adapter {
         let work = move |fs: &Tree| fs.copy_file_range(&caller, from, end, length).map(|copied| (copied, None));
         let range = from_offset..from_offset.saturating_add(length);
         let warm = move |fs: &Tree, wait| fs.warm_copy(from.id, range.clone(), wait) && fs.warm_write(to.0, wait);
-        // At most 8 MiB.
-        self.answer_warm("copy_file_range", to, reply, warm, work, |reply, copied| reply.written(copied as u32));
+        let service = Arc::clone(&self.service);
+        self.answer_warm("copy_file_range", to, reply, warm, work, move |reply, copied: Written| {
+            service.stripped(to, copied);
+            // At most 8 MiB.
+            reply.written(copied.bytes as u32);
+        });
     }
 
     // isatty(3) asks this of any file. The kernel then answers ENOTTY.

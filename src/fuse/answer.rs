@@ -23,9 +23,13 @@ impl Adapter {
         work: impl FnOnce(&Tree) -> Result<T, Error>,
         accept: impl FnOnce(R, T),
     ) {
-        self.service.guard.run(name, reply, |reply| match work(&self.service.tree) {
-            Ok(value) => accept(reply, value),
-            Err(error) => reply.refuse(errno(Operation { name, id: id.0 }, &error)),
+        self.service.guard.run(name, reply, |reply| {
+            let outcome = work(&self.service.tree);
+            self.service.prepared(name);
+            match outcome {
+                Ok(value) => accept(reply, value),
+                Err(error) => reply.refuse(errno(Operation { name, id: id.0 }, &error)),
+            }
         });
     }
 
@@ -39,7 +43,11 @@ impl Adapter {
         accept: impl FnOnce(R, T) + Send + 'static,
     ) {
         let (operation, tree) = (Operation { name, id: id.0 }, &self.service.tree);
-        self.service.guard.run(name, reply, |reply| settle(tree, operation, work(tree), reply, accept));
+        self.service.guard.run(name, reply, |reply| {
+            let outcome = work(tree);
+            self.service.prepared(name);
+            settle(tree, operation, outcome, reply, accept);
+        });
     }
 
     /// [`answer`](Self::answer) for what may be asked of a snapshot, which may have to be opened.
@@ -51,9 +59,14 @@ impl Adapter {
         work: impl FnOnce(&Tree) -> Result<T, Error> + Send + 'static,
         accept: impl FnOnce(R, T) + Send + 'static,
     ) {
-        self.service.run(name, id, reply, move |tree, reply| match work(tree) {
-            Ok(value) => accept(reply, value),
-            Err(error) => reply.refuse(errno(Operation { name, id: id.0 }, &error)),
+        let service = Arc::clone(&self.service);
+        self.service.run(name, id, reply, move |tree, reply| {
+            let outcome = work(tree);
+            service.prepared(name);
+            match outcome {
+                Ok(value) => accept(reply, value),
+                Err(error) => reply.refuse(errno(Operation { name, id: id.0 }, &error)),
+            }
         });
     }
 
@@ -83,7 +96,10 @@ impl Adapter {
         let (name, operation) = ("read", Operation { name: "read", id: id.0 });
         let service = Arc::clone(&self.service);
         self.service.run(name, id, reply, move |tree, reply| match tree.read_cached(id.0, handle.0, offset, size) {
-            Ok(Some(data)) => reply.data(&data),
+            Ok(Some(data)) => {
+                service.prepared(name);
+                reply.data(&data);
+            }
             Ok(None) => {
                 service.run_waiting(name, reply, move |tree, reply| match tree.read(id.0, handle.0, offset, size) {
                     Ok(data) => reply.data(&data),
@@ -115,7 +131,11 @@ impl Adapter {
         reply: ReplyEntry,
         work: impl FnOnce(&Tree) -> Change<Stat>,
     ) {
-        self.answer_durable(name, id, reply, work, move |reply, stat| made(reply, id, &stat));
+        let answer = self.service.begin_answer(id);
+        self.answer_durable(name, id, reply, work, move |reply, stat| {
+            let _answer = answer;
+            made(reply, id, &stat);
+        });
     }
 
     /// [`answer_durable`](Self::answer_durable) for what has nothing to tell.

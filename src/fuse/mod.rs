@@ -10,6 +10,7 @@
 
 mod adapter;
 mod answer;
+mod answers;
 mod attributes;
 mod awake;
 mod capabilities;
@@ -20,12 +21,12 @@ mod found;
 mod fusermount;
 mod groups;
 mod guard;
-mod invalidator;
 mod kernel_mount;
 mod mount_options;
 mod mount_table;
 mod mountpoint;
 mod mountpoint_check;
+mod notifications;
 mod patience;
 mod pool;
 mod probe;
@@ -35,12 +36,12 @@ mod reply;
 mod service;
 mod session;
 mod supervisor;
+mod teller;
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
 pub use existing::{MountState, Mounted, check, mounted_at};
-pub use invalidator::Invalidator;
 pub use mount_options::{Context, FSTYPE, MountFlags, MountOptions};
 pub use mountpoint_check::CheckedMountpoint;
 pub use session::Mount;

@@ -19,10 +19,12 @@ use super::kernel_mount::Made;
 use super::mount_options::MountOptions;
 use super::mountpoint::Mountpoint;
 use super::mountpoint_check::CheckedMountpoint;
+use super::notifications::Notifications;
 use super::probe::{Probe, probe};
 use super::service::Service;
 use super::supervisor::{Ended, Ending, Event, Unmounter};
-use super::{Error, Invalidator, fusermount, kernel_mount, readahead};
+use super::teller::Teller;
+use super::{Error, fusermount, kernel_mount, readahead};
 use crate::fs::{Filesystem, Tree};
 
 /// Event-loop threads if none are asked for.
@@ -54,7 +56,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Mount {
     ending: Arc<Ending>,
-    invalidator: Invalidator,
+    /// Before the mount has ended nobody waits for it in vain.
+    _teller: Teller,
 }
 
 impl Mount {
@@ -123,11 +126,6 @@ impl Mount {
     pub fn unmounter(&self) -> Unmounter {
         Unmounter::new(self.ending.clone())
     }
-
-    /// What tells the kernel of changes that did not come through this mount.
-    pub fn notifier(&self) -> Invalidator {
-        self.invalidator.clone()
-    }
 }
 
 impl Drop for Mount {
@@ -147,7 +145,11 @@ fn serve(
     awake: Option<Awake>,
 ) -> Result<Mount, Error> {
     let (sender, events) = mpsc::channel();
-    let service = Service::new(Tree::new(filesystem), sender.clone(), awake);
+    let second = connection.try_clone().map_err(|source| Error::Handshake { source })?;
+    let notifications = Notifications::new(second);
+    // From before the first answer: what changes later the kernel is told of.
+    let changes = filesystem.subscribe();
+    let service = Service::new(Tree::new(filesystem), sender.clone(), awake, notifications.clone());
     let adapter = Adapter::new(Arc::clone(&service), options.checks_permissions());
     // The kernel has checked who may enter. fuser's own check by owner would deny a FLUSH to a process that got an open
     // file from another user's.
@@ -155,11 +157,11 @@ fn serve(
     let mut config = Config::default();
     config.n_threads = Some(if options.threads == 0 { DEFAULT_THREADS } else { options.threads });
     let session = Session::from_fd(adapter, connection, acl, config).map_err(|source| Error::Handshake { source })?;
-    let invalidator = Invalidator::new(session.notifier());
-    service.begin(&invalidator);
+    let teller = Teller::start(changes, notifications, &service, mountpoint.path());
+    let teller = teller.map_err(|source| Error::Handshake { source })?;
     let ending = Ending::new(mountpoint.clone());
     start(session, sender, events, &service, ending.clone()).map_err(|source| Error::Handshake { source })?;
-    Ok(Mount { ending, invalidator })
+    Ok(Mount { ending, _teller: teller })
 }
 
 fn start(

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use parking_lot::RwLock;
 
+use super::Update;
 use super::attributes::EntryId;
 use super::error::Error;
 use super::extents::Extent;
 use super::keydir::Keydir;
-use super::record::{self, NodeRecord, NodeState, Share};
+use super::record::{self, MAX_EXTENT, NodeRecord, NodeState, Share};
 use super::sealed::SealedChanges;
 use crate::log::{Appender, Draft};
 
@@ -144,4 +145,27 @@ pub(super) fn append(
         }
     }
     Ok(appender.next_sequence() - 1)
+}
+
+/// The records of a value that does not fit into its node record.
+pub(super) fn push_value<'b>(entry: EntryId, update: Update<'b>, records: &mut Vec<Record<'b>>) {
+    for (offset, len) in update.holes {
+        records.push(Record::Hole { entry, offset, len });
+    }
+    for (offset, bytes) in update.bytes {
+        if (1..=MAX_EXTENT).contains(&bytes.len()) {
+            records.push(Record::Data { entry, offset, bytes });
+            continue;
+        }
+        let mut at = offset;
+        let mut chunk = |chunk: Cow<'b, [u8]>| {
+            let offset = at;
+            at += chunk.len() as u64;
+            records.push(Record::Data { entry, offset, bytes: chunk });
+        };
+        match bytes {
+            Cow::Borrowed(bytes) => bytes.chunks(MAX_EXTENT).for_each(|bytes| chunk(bytes.into())),
+            Cow::Owned(bytes) => bytes.chunks(MAX_EXTENT).for_each(|bytes| chunk(bytes.to_vec().into())),
+        }
+    }
 }

@@ -10,12 +10,13 @@
 //! it, or removes the directory that it is in, removes what was hidden. A snapshot shows what had not expired when it was taken.
 
 use std::io::Read;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use parking_lot::Mutex;
 
 use super::attributes::{EntryId, Kind, Stat, Time};
+use super::changes::Door;
 use super::error::Error;
 use super::record::NodeState;
 use super::transaction::Transaction;
@@ -38,46 +39,15 @@ pub struct Expired {
     pub name: Box<[u8]>,
 }
 
-/// What whoever keeps names in a cache must hear: see [`Store::watch_expiry`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
-    /// A name is gone. [`Store::told`] is to be called when the cache has dropped it.
-    Gone(Expired),
-    /// [`Store::next_expiry`] is earlier than it was.
-    Sooner,
-}
-
-/// Who is told of what expires.
+/// Who removes what nobody looks at, and must hear when that is due sooner than before.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
-    sender: Mutex<Option<Sender<News>>>,
-    /// Names that are gone, or are about to be, and that the watcher's cache may still have.
-    untold: AtomicU64,
-}
+pub(super) struct Watch(Mutex<Option<Sender<()>>>);
 
 impl Watch {
-    /// These names are about to go. Counted before they do, so that nobody finds them gone and a cache still trusted.
-    fn announce(&self, names: &[Expired]) {
-        self.untold.fetch_add(names.len() as u64, Ordering::AcqRel);
-    }
-
-    fn retract(&self, names: u64) {
-        self.untold.fetch_sub(names, Ordering::AcqRel);
-    }
-
-    fn tell(&self, names: &[Expired]) {
-        let sender = self.sender.lock();
-        let sent = sender.as_ref().map_or(0, |sender| {
-            let each = names.iter().cloned().map(News::Gone);
-            each.map(|news| u64::from(sender.send(news).is_ok())).sum()
-        });
-        self.retract(names.len() as u64 - sent);
-    }
-
     fn wake(&self) {
-        if let Some(sender) = &*self.sender.lock() {
+        if let Some(sender) = &*self.0.lock() {
             // Whoever stopped listening needs no news.
-            let _ = sender.send(News::Sooner);
+            let _ = sender.send(());
         }
     }
 }
@@ -143,7 +113,7 @@ impl Store {
         let mut gone = Vec::new();
         while self.may_expire(self.now()) {
             self.check_writable()?;
-            gone.extend(Transaction::new(self)?.expire()?);
+            gone.extend(Transaction::new(self, Door::EXPIRY)?.expire()?);
         }
         Ok(gone)
     }
@@ -153,28 +123,24 @@ impl Store {
         Some(self.next_due.load(Ordering::Acquire)).filter(|next| *next != i64::MAX).map(|next| Time::new(next, 0))
     }
 
-    /// What expires from now on, as it does, and whenever [`Store::next_expiry`] becomes earlier. Ends with
-    /// [`Store::unwatch_expiry`]; there is one watcher at a time.
-    pub fn watch_expiry(&self) -> Receiver<News> {
+    /// Tells whenever [`Store::next_expiry`] becomes earlier. Ends with [`Store::unwatch_expiry`]; there is one watcher at a
+    /// time. What expires is in the stream of changes: [`Store::subscribe`].
+    pub fn watch_expiry(&self) -> Receiver<()> {
         let (sender, receiver) = mpsc::channel();
-        *self.watch.sender.lock() = Some(sender);
+        *self.watch.0.lock() = Some(sender);
         receiver
     }
 
     /// Ends the news.
     pub fn unwatch_expiry(&self) {
-        *self.watch.sender.lock() = None;
+        *self.watch.0.lock() = None;
     }
 
-    /// The watcher's cache has dropped a name.
-    pub fn told(&self) {
-        self.watch.retract(1);
-    }
-
-    /// Whether a listing that was kept of before may show a name that has expired since.
+    /// Whether a listing that was kept of before may show what is no longer so: a subscriber to changes has not dealt with all of
+    /// them, or something has expired and cannot be removed.
     pub fn listings_are_stale(&self) -> bool {
         self.remove_due();
-        self.watch.untold.load(Ordering::Acquire) > 0 || self.horizon() != i64::MIN
+        self.changes.is_pending() || self.horizon() != i64::MIN
     }
 
     /// Whether an entry has expired. If it was removed for that, somebody still has it open.
@@ -286,6 +252,7 @@ impl<'a> Transaction<'a> {
 
     /// Removes files that are due, and nothing else.
     pub(super) fn expire(mut self) -> Result<Vec<Expired>, Error> {
+        self.door = Door::EXPIRY;
         let store = self.store;
         let until = store.believed.time().seconds().min(self.now.seconds());
         let due = store.keydir.read().due.until(until, BATCH);
@@ -299,18 +266,9 @@ impl<'a> Transaction<'a> {
             }
             self.edit(id)?.removed = true;
         }
-        store.watch.announce(&gone);
-        match self.commit() {
-            Ok(_) => {
-                store.counters.expired(due.len() as u64);
-                store.watch.tell(&gone);
-                Ok(gone)
-            }
-            Err(error) => {
-                store.watch.retract(gone.len() as u64);
-                Err(error)
-            }
-        }
+        self.commit()?;
+        store.counters.expired(due.len() as u64);
+        Ok(gone)
     }
 }
 

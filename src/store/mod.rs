@@ -9,6 +9,7 @@ mod append;
 mod attributes;
 mod backup;
 mod batch;
+mod changes;
 mod clock;
 mod directory;
 mod error;
@@ -19,6 +20,7 @@ mod extents;
 pub mod fuzzing;
 mod group_commit;
 pub(crate) mod heap;
+mod held;
 mod import;
 mod keydir;
 mod memory;
@@ -58,9 +60,10 @@ pub use crate::log::Wait;
 pub use attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
 pub use backup::{Check, Copied, Source, copy_backup, is_backup_name, restore};
 pub use batch::Batch;
+pub use changes::{Change, Closer, Committed, Door, Name, News, Subscription};
 pub use clock::Clock;
 pub use error::{Error, Refusal};
-pub use expiry::{Expired, News, XATTR as EXPIRES};
+pub use expiry::XATTR as EXPIRES;
 pub use extents::Extent;
 pub use group_commit::Callback;
 pub use import::{Import, Pieces};
@@ -111,6 +114,7 @@ pub struct Store {
     watch: expiry::Watch,
     /// Held while a backup begins.
     backups: Mutex<()>,
+    changes: Arc<changes::Changes>,
     reserve: Reserve,
     memory: Arc<Account>,
     /// How far the clock is believed.
@@ -270,6 +274,7 @@ impl Store {
             next_due,
             watch,
             backups: Mutex::new(()),
+            changes: Arc::default(),
             reserve,
             memory,
             believed,
@@ -396,9 +401,17 @@ impl Store {
     /// [`Error::ReadOnly`], or the failure that made the store refuse writes; [`log::Error::InTransaction`](crate::log::Error)
     /// within [`Error::Log`] if the calling thread has one open.
     pub fn begin(&self) -> Result<Transaction<'_>, Error> {
+        self.begin_through(Door::API)
+    }
+
+    /// [`Store::begin`] for changes that come through another door, so that subscribers can tell them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn begin_through(&self, door: Door) -> Result<Transaction<'_>, Error> {
         self.check_writable()?;
         loop {
-            let transaction = Transaction::new(self)?;
+            let transaction = Transaction::new(self, door)?;
             if !self.may_expire(transaction.now()) {
                 return Ok(transaction);
             }
@@ -470,43 +483,6 @@ impl Store {
         }
     }
 
-    /// Finds a name in a directory and holds on to the entry: see [`Store::unpin`].
-    ///
-    /// # Errors
-    /// Those of [`check_name`]; [`Error::Stale`], [`Error::NotADirectory`] of the parent.
-    pub fn lookup_pinned(&self, parent: EntryId, name: &[u8]) -> Result<Option<Stat>, Error> {
-        check_name(name)?;
-        self.remove_due();
-        let keydir = self.keydir.read();
-        let directory = keydir.get(parent).ok_or(Error::Stale)?;
-        if !directory.is_directory() {
-            return Err(Error::NotADirectory);
-        }
-        let Some(id) = keydir.lookup(parent, name) else { return Ok(None) };
-        let stat = keydir.stat(id).filter(|stat| !self.has_expired(stat));
-        if stat.is_some() {
-            keydir.pin(id);
-        }
-        Ok(stat)
-    }
-
-    /// What a name in a directory leads to.
-    pub(crate) fn child(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
-        self.keydir.read().lookup(parent, name)
-    }
-
-    /// Holds on to an entry: it stays readable after it has lost its last name.
-    pub fn pin(&self, id: EntryId) {
-        self.keydir.read().pin(id);
-    }
-
-    /// Lets go of an entry `count` times.
-    pub fn unpin(&self, id: EntryId, count: u64) {
-        if self.keydir.read().unpin(id, count) {
-            self.keydir.write().drop_if_orphan(id);
-        }
-    }
-
     /// The children of a directory whose cookies are greater than `cookie`, at most `limit` of them.
     ///
     /// # Errors
@@ -536,10 +512,6 @@ impl Store {
     /// Whether no record speaks of the entry yet, and whether it has a name.
     pub fn standing(&self, id: EntryId) -> Result<Standing, Error> {
         self.keydir.read().standing(id).ok_or(Error::Stale)
-    }
-
-    fn acknowledge(&self, sequence: u64) -> Result<(), Error> {
-        if self.options.durable { self.wait(sequence) } else { Ok(()) }
     }
 
     /// The present, by the store's clock.

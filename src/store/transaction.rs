@@ -9,8 +9,9 @@ use std::sync::atomic::Ordering;
 
 use hashbrown::{Equivalent, HashMap};
 
-use super::append::{Record, append};
+use super::append::{Record, append, push_value};
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
+use super::changes::{self, Announced, Door};
 use super::directory::Directory;
 use super::error::Error;
 use super::extents::Extent;
@@ -53,6 +54,8 @@ pub struct Transaction<'a> {
     pub(super) store: &'a Store,
     pub(super) appender: Appender<'a>,
     pub(super) now: Time,
+    /// How what it changes came.
+    pub(super) door: Door,
     changes: HashMap<EntryId, Change<'a>>,
     order: Vec<EntryId>,
     /// Names made (`Some`) and taken away (`None`).
@@ -91,13 +94,14 @@ impl Equivalent<(EntryId, Box<[u8]>)> for NameOf<'_> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn new(store: &'a Store) -> Result<Transaction<'a>, Error> {
+    pub(super) fn new(store: &'a Store, door: Door) -> Result<Transaction<'a>, Error> {
         let appender = store.log.begin()?;
         let next_id = store.keydir.read().next_id;
         Ok(Transaction {
             store,
             appender,
             now: store.now(),
+            door,
             changes: HashMap::new(),
             order: Vec::new(),
             names: HashMap::new(),
@@ -350,6 +354,7 @@ impl<'a> Transaction<'a> {
         let first = self.appender.next_sequence() + self.sealed.len() as u64;
         let (mut room, mut put) = (std::mem::take(&mut self.room), self.put);
         let touched = self.order.len() + self.sealed.len();
+        let (announced, sealed) = (self.announce(), self.sealed.len());
         for id in std::mem::take(&mut self.order) {
             let Some(Change { mut state, fresh, provisional, removed, update, before }) = self.changes.remove(&id)
             else {
@@ -414,8 +419,29 @@ impl<'a> Transaction<'a> {
             orphans.into_iter().for_each(|(id, state)| keydir.change_unrecorded(id, state));
             removed.for_each(|id| keydir.note_orphan(id, self.now));
         }
+        if let Some((announced, changes)) = announced {
+            match sealed {
+                0 => announced.publish(sequence, changes),
+                // So large a batch is not told one by one.
+                _ => announced.publish_everything(sequence),
+            }
+        }
         self.store.tell_if_sooner(next_due);
         Ok(sequence)
+    }
+
+    /// What it changes, for those who want to hear of it. Nothing was applied yet, and nobody else can change anything.
+    fn announce(&self) -> Option<(Announced, Vec<changes::Change>)> {
+        if !self.store.changes.wanted(self.door) {
+            return None;
+        }
+        let keydir = self.store.keydir.read();
+        let describe = |(id, change): (&EntryId, &Change<'_>)| {
+            let before = keydir.get(*id);
+            let before = before.as_ref().map(|node| &node.state);
+            changes::change(*id, before, &change.state, change.removed, change.update.is_some())
+        };
+        Some((self.store.changes.announce(self.door), self.changes.iter().map(describe).collect()))
     }
 
     /// Commits a transaction that changes nothing but the attributes of `id`; but if that is provisional, or has no
@@ -563,29 +589,6 @@ pub struct StagedRun {
     pub stage: u64,
     /// Offset in the value, length and place of each piece.
     pub extents: Vec<(u64, u64, Extent)>,
-}
-
-/// The records of a value that does not fit into its node record.
-fn push_value<'b>(entry: EntryId, update: Update<'b>, records: &mut Vec<Record<'b>>) {
-    for (offset, len) in update.holes {
-        records.push(Record::Hole { entry, offset, len });
-    }
-    for (offset, bytes) in update.bytes {
-        if (1..=MAX_EXTENT).contains(&bytes.len()) {
-            records.push(Record::Data { entry, offset, bytes });
-            continue;
-        }
-        let mut at = offset;
-        let mut chunk = |chunk: Cow<'b, [u8]>| {
-            let offset = at;
-            at += chunk.len() as u64;
-            records.push(Record::Data { entry, offset, bytes: chunk });
-        };
-        match bytes {
-            Cow::Borrowed(bytes) => bytes.chunks(MAX_EXTENT).for_each(|bytes| chunk(bytes.into())),
-            Cow::Owned(bytes) => bytes.chunks(MAX_EXTENT).for_each(|bytes| chunk(bytes.to_vec().into())),
-        }
-    }
 }
 
 /// The state of an entry without names.

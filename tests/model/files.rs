@@ -8,8 +8,8 @@ use super::reference::{EXPIRES, Errno, Open, Reference, without_privileges};
 pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
 impl Reference {
-    pub(crate) fn open(&mut self, id: EntryId, handle: HandleId, write: bool) {
-        self.handles.insert(handle, Open { id, write, wrote: false, wrote_to: 0 });
+    pub(crate) fn open(&mut self, id: EntryId, handle: HandleId, write: bool, made: bool) {
+        self.handles.insert(handle, Open { id, write, wrote: false, wrote_to: 0, leaves: write || made });
     }
 
     /// The value was changed: `emptied`, or otherwise.
@@ -17,8 +17,10 @@ impl Reference {
         let now = self.time;
         let attributes = &mut self.change(id)?.attributes;
         (attributes.mtime, attributes.ctime) = (now, now);
+        // What is written of a file that is being created sets its value, as it does after the file was emptied.
+        let created = !self.staged.contains_key(&id) && self.is_provisional(id);
         let stage = self.staged.entry(id).or_default();
-        stage.emptied |= emptied;
+        stage.emptied |= emptied || created;
         stage.written = !emptied;
         if emptied {
             *self.stages.entry(id).or_default() += 1;
@@ -32,7 +34,8 @@ impl Reference {
         let saved = self.saved.nodes.get_mut(&id).filter(|_| is_linked);
         for node in [Some(self.now.nodes.get_mut(&id).ok_or(libc::ESTALE)?), saved].into_iter().flatten() {
             if kill {
-                node.attributes.mode = without_privileges(node.attributes.mode);
+                let member = node.attributes.gid == super::steps::caller(false).gid;
+                node.attributes.mode = without_privileges(node.attributes.mode, member);
             }
             if node.xattrs.remove(CAPABILITY).is_some() {
                 node.attributes.ctime = time;
@@ -152,13 +155,14 @@ impl Reference {
     pub(crate) fn release(&mut self, handle: HandleId) -> Result<(), Errno> {
         let open = self.handles.remove(&handle).ok_or(libc::ESTALE)?;
         let only_emptied = self.staged.get(&open.id).is_some_and(|stage| !stage.written);
-        if (self.has_staged(&open) && !only_emptied) || self.writers(open.id) == 0 {
+        let leaves = open.leaves || self.staged.contains_key(&open.id);
+        if leaves && ((self.has_staged(&open) && !only_emptied) || self.writers(open.id) == 0) {
             self.commit(open.id);
         }
         Ok(())
     }
 
-    /// A whole new value goes to the log. What is staged over it is still what is seen.
+    /// A whole new value goes to the log. A value that is being set is still what is seen; what was changed in place is gone.
     pub(crate) fn put(&mut self, id: EntryId, value: &[u8]) -> Result<(), Errno> {
         let now = self.time;
         match self.node(id)?.attributes.kind {
@@ -166,7 +170,10 @@ impl Reference {
             Kind::Directory => return Err(libc::EISDIR),
             _ => return Err(libc::EINVAL),
         }
-        let staged = self.staged.contains_key(&id);
+        let staged = self.staged.get(&id).is_some_and(|stage| stage.emptied);
+        if !staged {
+            self.take_stage(id);
+        }
         let node = self.change(id)?;
         node.attributes.ctime = now;
         node.xattrs.remove(EXPIRES);

@@ -35,6 +35,8 @@ pub(crate) struct Open {
     pub(crate) wrote: bool,
     /// The stage of the file that it wrote to last.
     pub(crate) wrote_to: u32,
+    /// It may leave something to be committed: it can write, or the file was made with it.
+    pub(crate) leaves: bool,
 }
 
 /// What happened to a value since it was committed.
@@ -201,8 +203,9 @@ impl Reference {
         let staged = self.staged.contains_key(&id);
         let attributes = &mut self.change(id)?.attributes;
         let owner = change.uid.or(change.gid).is_some();
-        if owner && attributes.kind == Kind::File {
-            attributes.mode = without_privileges(attributes.mode);
+        if owner && attributes.kind != Kind::Directory {
+            // By root.
+            attributes.mode = without_privileges(attributes.mode, true);
         }
         attributes.mode = change.mode.unwrap_or(attributes.mode);
         attributes.uid = change.uid.unwrap_or(attributes.uid);
@@ -230,7 +233,7 @@ impl Reference {
     }
 }
 
-/// No suid, and no sgid of what its group may execute.
-pub(crate) fn without_privileges(mode: u16) -> u16 {
-    if mode & 0o010 != 0 { mode & !0o6000 } else { mode & !0o4000 }
+/// No suid, and no sgid of what its group may execute; nor of anything else, by who is no member of the group.
+pub(crate) fn without_privileges(mode: u16, member: bool) -> u16 {
+    if mode & 0o010 != 0 || !member { mode & !0o6000 } else { mode & !0o4000 }
 }

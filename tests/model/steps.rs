@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use caskfs::fs::{Caller, CopyEnd, OpenFlags, RenameMode, SetAttributes, SetTime, XattrMode};
+use caskfs::fs::{Caller, CopyEnd, OpenFlags, RenameMode, SetAttributes, SetTime, Writing, XattrMode};
 use caskfs::store::{Attributes, EntryId, Kind, Time};
 
 use super::files::CAPABILITY;
@@ -12,7 +12,7 @@ use super::reference::EXPIRES;
 
 const XATTRS: [&[u8]; 5] = [b"user.one", b"user.two", CAPABILITY, b"system.none", EXPIRES];
 
-fn caller(root: bool) -> Caller {
+pub(crate) fn caller(root: bool) -> Caller {
     if root { Caller { uid: 0, gid: 0, umask: 0 } } else { Caller { uid: 1000, gid: 100, umask: 0 } }
 }
 
@@ -36,7 +36,7 @@ impl World {
                 let end = |(id, handle), offset| CopyEnd { id, handle, offset };
                 let (from, to) = (end(from, from_offset), end(to, to_offset));
                 match same("copy", self.filesystem.copy_file_range(&caller(true), from, to, len), expected)? {
-                    Some((copied, expected)) if copied != expected => Err(format!("{copied} bytes are copied")),
+                    Some((copied, expected)) if copied.bytes != expected => Err(format!("{copied:?} is copied")),
                     _ => Ok(()),
                 }
             }
@@ -131,7 +131,7 @@ impl World {
         let expected = self.reference.make((parent, &name), id, self.attributes(Kind::File, mode, root), &[]);
         let Some(((stat, handle), ())) = same("create", made, expected)? else { return Ok(()) };
         self.hold(stat.id);
-        self.reference.open(stat.id, handle, write);
+        self.reference.open(stat.id, handle, write, true);
         self.slots[slot] = Some((stat.id, handle));
         Ok(())
     }
@@ -144,7 +144,7 @@ impl World {
         }
         let opened = self.filesystem.open(id, OpenFlags { write });
         let Some((handle, ())) = same("open", opened, Ok(()))? else { return Ok(()) };
-        self.reference.open(id, handle, write);
+        self.reference.open(id, handle, write, false);
         self.slots[slot] = Some((id, handle));
         // The kernel empties what it has opened.
         if truncate { self.truncate(Target::Slot(slot as u8), false, 0, root) } else { Ok(()) }
@@ -153,8 +153,18 @@ impl World {
     fn write(&mut self, slot: u8, offset: u64, data: &[u8], kill: bool) -> Result<(), Difference> {
         let Some((id, handle)) = self.writer(slot) else { return Ok(()) };
         let expected = self.reference.write(handle, offset, data, kill);
-        match same("write", self.filesystem.write(id, handle, offset, data, kill), expected)? {
-            Some((written, ())) if written != data.len() => Err(format!("{written} bytes are written")),
+        match same(
+            "write",
+            self.filesystem.write(
+                id,
+                handle,
+                offset,
+                data,
+                Writing { kill: kill.then_some(&caller(false)), append: false },
+            ),
+            expected,
+        )? {
+            Some((written, ())) if written.bytes != data.len() as u64 => Err(format!("{written:?}: bytes are written")),
             _ => Ok(()),
         }
     }

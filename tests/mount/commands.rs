@@ -228,3 +228,90 @@ fn a_tree_is_removed_by_a_command() {
     printed(sandbox.caskfs("rm", &["-r", "d"]));
     assert_eq!(sandbox.sh("ls -A"), "");
 }
+
+/// The kernel places what is appended at the end that it knows of. Put behind its back, longer and shorter.
+#[test]
+fn an_append_after_a_put_is_at_its_end() {
+    let sandbox = Sandbox::mounted();
+    for put in ["AAAAAAAAAABBBBBBBBBB", "abc", ""] {
+        sandbox.sh("printf 1234567890 > l");
+        let mut open = fs::OpenOptions::new().append(true).open(sandbox.at("l")).unwrap();
+        printed(sandbox.caskfs("put", &["l", put]));
+        sandbox.sh("printf TAIL >> l");
+        assert_eq!(fs::read(sandbox.at("l")).unwrap(), format!("{put}TAIL").as_bytes());
+        open.write_all(b"MORE").unwrap();
+        drop(open);
+        assert_eq!(fs::read(sandbox.at("l")).unwrap(), format!("{put}TAILMORE").as_bytes());
+        assert_eq!(text(sandbox.caskfs("get", &["l"])), format!("{put}TAILMORE"));
+    }
+}
+
+/// Whoever reads from the kernel's pages asks nobody how long the value is: splice, sendfile and mappings.
+#[test]
+fn readers_of_pages_see_what_was_put() {
+    let sandbox = Sandbox::mounted();
+    for (old, new) in [(10, 20), (10, 100_000), (100_000, 4097), (5000, 0), (0, 1), (4096, 8192), (8192, 4096)] {
+        let (old, new) = ("o".repeat(old), "n".repeat(new));
+        fs::write(sandbox.at("key"), &old).unwrap();
+        assert_eq!(fs::read(sandbox.at("key")).unwrap(), old.as_bytes());
+        let script = format!(
+            r#"
+import os, mmap, subprocess, sys
+old, new = {}, {}
+f = os.open("key", os.O_RDONLY)
+m = mmap.mmap(f, max(old, 1), prot=mmap.PROT_READ) if old else None
+if m: assert m[:old] == b"o" * old
+subprocess.run(["caskfs", "put", os.environ["STORE"], "key"], input=b"n" * new, check=True)
+def spliced(start):
+    r, w = os.pipe()
+    got, at = b"", start
+    while True:
+        n = os.splice(f, w, 65536, offset_src=at)
+        if n == 0: break
+        at += n
+        got += os.read(r, n)
+    os.close(r); os.close(w)
+    return got
+got = spliced(0)
+assert got == b"n" * new, (len(got), new, got[:20])
+t = os.memfd_create("t")
+sent = 0
+while (n := os.sendfile(t, f, sent, 1 << 20)): sent += n
+assert sent == new, (sent, new)
+if new:
+    m2 = mmap.mmap(f, new, prot=mmap.PROT_READ)
+    assert m2[:new] == b"n" * new
+if m and min(old, new): assert m[:min(old, new)] == b"n" * min(old, new)
+"#,
+            old.len(),
+            new.len()
+        );
+        fs::write(sandbox.outside("readers.py"), script).unwrap();
+        sandbox.sh("python3 \"$OUT/readers.py\"");
+    }
+}
+
+/// The kernel moves a directory that another door has moved, with whoever works in it and what is mounted below.
+#[test]
+fn a_directory_that_a_command_moves_stays_a_working_directory() {
+    let sandbox = Sandbox::mounted();
+    sandbox.sh(r#"
+        mkdir -p a/b/c x; echo v > a/b/c/k; cd a/b/c
+        caskfs mv "$STORE" a/b x/y
+        [ "$(/bin/pwd)" = "$MNT/x/y/c" ] && [ "$(cat k)" = v ]
+        ls "$MNT/a" "$MNT/x/y/c" > /dev/null
+        [ "$(/bin/pwd)" = "$MNT/x/y/c" ] && echo w > k && [ "$(cat "$MNT/x/y/c/k")" = w ]
+        "#);
+    if !crate::sandbox::needs_root() {
+        return;
+    }
+    // In a mount namespace of its own, so that nothing is left behind.
+    sandbox.sh(r#"
+        mkdir -p m/n/o
+        unshare -m bash -euc '
+            mount -t tmpfs none m/n/o; echo inside > m/n/o/k
+            caskfs mv "$STORE" m/n z
+            [ "$(cat z/o/k)" = inside ] && [ ! -e m/n ]
+        '
+        "#);
+}

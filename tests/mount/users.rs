@@ -180,3 +180,33 @@ fn only_the_owner_and_root_let_a_file_expire() {
     assert!(sandbox.at("l").exists() && sandbox.at("sticky/k").exists());
     sandbox.unmount();
 }
+
+/// The kernel keeps modes. What a user's change of the value takes away is gone from what it keeps, too.
+#[test]
+fn what_a_change_of_the_value_takes_away_shows_at_once() {
+    if !needs_root() {
+        return;
+    }
+    let sandbox = Sandbox::mounted_with(&["--allow-other"]);
+    sandbox.sh("mkdir -m 777 d; head -c 100000 /dev/urandom > d/from; chmod 644 d/from");
+    let changes = [
+        "printf x >> f",
+        "printf x | dd of=f conv=notrunc status=none",
+        "fallocate -l 200000 f",
+        "fallocate -p -o 0 -l 4096 f",
+        "truncate -s 10 f",
+        "python3 -c 'import os; os.copy_file_range(os.open(\"from\", 0), os.open(\"f\", os.O_WRONLY), 50000)'",
+    ];
+    for change in changes {
+        for (mode, left) in [("6777", "777"), ("2767", "767"), ("4767", "767")] {
+            sandbox.sh(&format!("cd d; rm -f f; head -c 100000 from > f; chmod {mode} f; stat -c %a f"));
+            assert!(as_nobody(&sandbox, &format!("cd \"$MNT/d\" && {change}")), "{change}");
+            // The mode alone: the kernel is asked for nothing that it was told to forget anyway.
+            assert_eq!(sandbox.sh("stat -c %a d/f").trim(), left, "{change} of {mode}");
+        }
+    }
+    sandbox.sh("cd d; for k in p c s; do case $k in p) mkfifo p;; c) mknod c c 1 3;; s) python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"s\")';; esac; chown 65534:65534 $k; chmod 6775 $k; done");
+    assert!(as_nobody(&sandbox, "cd \"$MNT/d\" && chown 65534:65534 p c s"));
+    assert_eq!(sandbox.sh("stat -c %a d/p d/c d/s"), "775\n775\n775\n");
+    sandbox.unmount();
+}

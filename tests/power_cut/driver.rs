@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use caskfs::fs::{
     AccessTimes, Caller, CopyEnd, Filesystem, FilesystemOptions, HandleId, OpenFlags, Sequence, SetAttributes, SetTime,
-    SyncMode, XattrMode,
+    SyncMode, Writing, XattrMode,
 };
 use caskfs::log::StoreId;
 use caskfs::medium::Medium;
@@ -165,7 +165,7 @@ impl Driver {
             Call::Write { slot, offset, len, stamp } => {
                 let (id, handle) = self.slot(*slot)?;
                 let bytes = crate::tree::stamped(*stamp, *offset, *len);
-                fs.write(id, handle, *offset, &bytes, false)?;
+                fs.write(id, handle, *offset, &bytes, Writing::default())?;
                 None
             }
             Call::Copy { from, to, from_offset, to_offset, len } => {
@@ -176,7 +176,7 @@ impl Driver {
                 let mut copied = 0;
                 while copied < *len {
                     let (from, to) = (end(*from, from_offset + copied)?, end(*to, to_offset + copied)?);
-                    copied += fs.copy_file_range(&CALLER, from, to, len - copied)?;
+                    copied += fs.copy_file_range(&CALLER, from, to, len - copied)?.bytes;
                 }
                 None
             }
@@ -301,7 +301,7 @@ impl Driver {
     /// Writes a byte to a file that is open for writing.
     pub(crate) fn write_probe(&self, slot: Slot) -> Option<Result<(), Error>> {
         let (id, handle) = self.slots[slot]?;
-        Some(self.fs.write(id, handle, 0, b"x", false).map(drop))
+        Some(self.fs.write(id, handle, 0, b"x", Writing::default()).map(drop))
     }
 
     /// How a call of the store itself is made durable.

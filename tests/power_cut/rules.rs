@@ -249,8 +249,10 @@ impl Model {
 
     /// What is staged, about to be written to.
     fn staged(&mut self, id: Id, now: i64) -> &mut Staged {
-        let Node { now: state, staged, .. } = &mut self.nodes[id];
-        let fresh = || Staged { bytes: state.value.to_vec(), emptied: false, written: true, mtime: now, ctime: now };
+        let Node { now: state, staged, recorded, .. } = &mut self.nodes[id];
+        // What is written of a file that is being created sets its value, as it does after the file was emptied.
+        let emptied = recorded.is_none();
+        let fresh = || Staged { bytes: state.value.to_vec(), emptied, written: true, mtime: now, ctime: now };
         let staged = staged.get_or_insert_with(fresh);
         (staged.written, staged.mtime, staged.ctime) = (true, now, now);
         staged
@@ -429,9 +431,13 @@ impl Model {
         let id = match self.find(path) {
             Some(id) => {
                 let node = &mut self.nodes[id];
-                // What is staged over the old value would have to be merged with the new one.
-                if node.now.kind != Kind::File || node.staged.as_ref().is_some_and(|staged| !staged.emptied) {
+                if node.now.kind != Kind::File {
                     return None;
+                }
+                // What was changed in place came before, and is gone with the value that it changed.
+                if node.staged.as_ref().is_some_and(|staged| !staged.emptied) {
+                    node.staged = None;
+                    node.stage += 1;
                 }
                 (node.now.times[1], node.now.times[2]) = (now, now);
                 id

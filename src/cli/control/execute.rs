@@ -8,12 +8,8 @@ use super::{Entry, Merge, Recovery, Reply, Request, StoreInfo, verify};
 use crate::cli::exit::{Failure, NO_KEY, OTHER};
 use crate::cli::progress::Bar;
 use crate::cli::spool::Promised;
-use crate::fuse::Invalidator;
 use crate::log::FORMAT_VERSION;
-use crate::store::{EntryId, Error, Kind, Listed, MAX_EXTENT, PlannedMerge, ROOT, Removed, Scan, Store, Time, Value};
-
-/// The kernel's caches, if the store is mounted: they must hear of changes that it did not make itself.
-pub(in crate::cli) struct Caches<'a>(pub(in crate::cli) Option<&'a Invalidator>);
+use crate::store::{Error, Kind, Listed, MAX_EXTENT, PlannedMerge, Scan, Store, Time, Value};
 
 /// What comes of a request.
 pub(in crate::cli) enum Answer<'s> {
@@ -29,7 +25,6 @@ pub(in crate::cli) enum Answer<'s> {
 /// still listens.
 pub(in crate::cli) fn execute<'s>(
     store: &'s Store,
-    caches: &Caches<'_>,
     request: &Request,
     input: &mut dyn Read,
     listens: &dyn Fn() -> bool,
@@ -48,20 +43,19 @@ pub(in crate::cli) fn execute<'s>(
                 }
                 None => input,
             };
-            let put = || {
+            let mut put = || {
                 let ttl = ttl.map(|ttl| i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX));
                 store.put_reader_expiring(key, input, ttl.map(|ttl| Time(store.now().0.saturating_add(ttl))))
             };
-            caches.around(store, &[key], put).map_err(|error| failed(key, error))?;
+            put().map_err(|error| failed(key, error))?;
             Reply::Done
         }
         Request::Remove { key, recursive } => {
-            remove(store, caches, key, *recursive, listens)?;
+            remove(store, key, *recursive, listens)?;
             Reply::Done
         }
         Request::Rename { from, to } => {
-            let renamed = caches.around(store, &[from, to], || store.rename(from, to));
-            renamed.map_err(|error| failed(from, error))?;
+            store.rename(from, to).map_err(|error| failed(from, error))?;
             Reply::Done
         }
         Request::List { prefix, recursive } => return list(store, prefix, *recursive).map(Answer::Names),
@@ -122,17 +116,10 @@ fn failed(key: &[u8], error: Error) -> Failure {
     Failure::from(error).about(String::from_utf8_lossy(key))
 }
 
-fn remove(
-    store: &Store,
-    caches: &Caches<'_>,
-    key: &[u8],
-    recursive: bool,
-    listens: &dyn Fn() -> bool,
-) -> Result<(), Failure> {
+fn remove(store: &Store, key: &[u8], recursive: bool, listens: &dyn Fn() -> bool) -> Result<(), Failure> {
     let removed = match recursive {
-        false => caches.around(store, &[key], || store.remove(key)).map(Some),
-        true => store.remove_tree(key, &mut |removed| {
-            caches.removed(removed);
+        false => store.remove(key).map(Some),
+        true => store.remove_tree(key, &mut |_| {
             if listens() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         }),
     };
@@ -194,60 +181,4 @@ fn info(store: &Store) -> Result<StoreInfo, Failure> {
         statistics: statistics.into(),
         ..StoreInfo::default()
     })
-}
-
-/// A name on the way to a key: its directory, itself, and the entry that it leads to.
-type Step = (EntryId, Vec<u8>, Option<EntryId>);
-
-impl Caches<'_> {
-    /// Drops names that are gone from the caches, and what is known of what they led to and were in.
-    fn removed(&self, removed: &[Removed]) {
-        let Some(invalidator) = self.0 else { return };
-        for Removed { parent, name, id } in removed {
-            let told = invalidator.entry(*parent, name).and_then(|()| invalidator.inode(*id));
-            if let Err(error) = told.and_then(|()| invalidator.inode(*parent)) {
-                log::warn!("the kernel did not take the news of a removed key: {error}");
-            }
-        }
-    }
-
-    /// Runs a change and drops from the caches what it made untrue: names that now lead elsewhere, and what is known
-    /// of the entries that the keys lead to and of the directories that they are in.
-    fn around<R>(&self, store: &Store, keys: &[&[u8]], change: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
-        let Some(invalidator) = self.0 else { return change() };
-        let steps = || keys.iter().flat_map(|key| steps(store, key)).collect::<Vec<Step>>();
-        let before = steps();
-        let result = change();
-        let after = steps();
-        let tell = |step: &Step, changed: bool| {
-            let (directory, name, entry) = step;
-            // A name that leads where it did is left alone: another filesystem may be mounted on it.
-            let told = match changed {
-                true => invalidator.entry(*directory, name),
-                false => Ok(()),
-            };
-            let told = told.and_then(|()| entry.map_or(Ok(()), |entry| invalidator.inode(entry)));
-            if let Err(error) = told {
-                log::warn!("the kernel did not take the news of a changed key: {error}");
-            }
-        };
-        before.iter().for_each(|step| tell(step, !after.contains(step)));
-        after.iter().filter(|step| !before.contains(step)).for_each(|step| tell(step, true));
-        result
-    }
-}
-
-fn steps(store: &Store, key: &[u8]) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut directory = ROOT;
-    let mut end = 0;
-    for name in key.split(|&byte| byte == b'/') {
-        end += name.len();
-        let entry = store.stat(key.get(..end).unwrap_or_default()).ok().flatten().map(|stat| stat.id);
-        steps.push((directory, name.to_vec(), entry));
-        let Some(entry) = entry else { break };
-        directory = entry;
-        end += 1;
-    }
-    steps
 }

@@ -17,7 +17,7 @@ mod statistics;
 mod verify;
 
 pub(super) use client::{Connection, Held, TakeName};
-pub(super) use execute::{Answer, Caches, copy_value, execute};
+pub(super) use execute::{Answer, copy_value, execute};
 pub(super) use message::{
     DamagedPart, Entry, Merge, Name, Recovery, Reply, Request, Snapshot, StoreInfo, Verification,
 };

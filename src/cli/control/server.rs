@@ -12,10 +12,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::requests::{Requests, Running};
-use super::{Answer, Caches, MAX_LINE, Reply, Request, TAKEN, copy_value, execute, socket_path, verify};
+use super::{Answer, MAX_LINE, Reply, Request, TAKEN, copy_value, execute, socket_path, verify};
 use crate::cli::exit::{Failure, OTHER};
 use crate::cli::walk::by_descriptor;
-use crate::fuse::Invalidator;
 use crate::store::{Scan, Store, Value};
 
 /// How many commands are served at a time; others wait.
@@ -41,7 +40,6 @@ pub(in crate::cli) struct Server {
 /// What every connection needs.
 struct Service {
     store: Arc<Store>,
-    invalidator: Invalidator,
     /// The store directory, whatever it is called by now.
     directory: File,
     mountpoint: String,
@@ -50,12 +48,7 @@ struct Service {
 
 impl Server {
     /// Listens in the store directory, which this process has locked: a socket that is there is a dead daemon's.
-    pub(in crate::cli) fn start(
-        store: Arc<Store>,
-        invalidator: Invalidator,
-        directory: &Path,
-        mountpoint: &Path,
-    ) -> Result<Server, Failure> {
+    pub(in crate::cli) fn start(store: Arc<Store>, directory: &Path, mountpoint: &Path) -> Result<Server, Failure> {
         let directory = File::open(directory)?;
         let socket = socket_path(&directory);
         match std::fs::remove_file(&socket) {
@@ -69,7 +62,6 @@ impl Server {
         std::fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
         let service = Arc::new(Service {
             store,
-            invalidator,
             directory,
             mountpoint: mountpoint.display().to_string(),
             requests: Requests::default(),
@@ -218,7 +210,7 @@ impl Service {
     }
 
     fn answer(&self, request: &Request, input: &mut dyn Read, connection: &UnixStream) -> Answer<'_> {
-        match execute(&self.store, &Caches(Some(&self.invalidator)), request, input, &|| listens(connection)) {
+        match execute(&self.store, request, input, &|| listens(connection)) {
             Ok(Answer::Reply(Reply::Info(mut info))) => {
                 info.store = path_of(&self.directory);
                 info.mountpoint = Some(self.mountpoint.clone());

@@ -2,7 +2,9 @@
 
 use super::Tree;
 use super::place::{Node, Place};
-use crate::fs::{AclKind, Caller, CopyEnd, HandleId, OpenFlags, RenameMode, Sequence, SetAttributes, XattrMode};
+use crate::fs::{
+    AclKind, Caller, CopyEnd, HandleId, OpenFlags, RenameMode, Sequence, SetAttributes, Writing, Written, XattrMode,
+};
 use crate::store::{EntryId, Error, Kind, Stat};
 
 type Made = Result<(Stat, Option<Sequence>), Error>;
@@ -135,9 +137,9 @@ impl Tree {
         handle: HandleId,
         offset: u64,
         data: &[u8],
-        kill_privileges: bool,
-    ) -> Result<usize, Error> {
-        self.live.write(self.writable(id)?, handle, offset, data, kill_privileges)
+        how: Writing<'_>,
+    ) -> Result<Written, Error> {
+        self.live.write(self.writable(id)?, handle, offset, data, how)
     }
 
     /// See [`Filesystem::fallocate`](super::Filesystem::fallocate).
@@ -152,7 +154,7 @@ impl Tree {
         mode: i32,
         offset: u64,
         length: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<Written, Error> {
         self.live.fallocate(caller, self.writable(id)?, handle, mode, offset, length)
     }
 
@@ -160,7 +162,7 @@ impl Tree {
     ///
     /// # Errors
     /// As there; [`Error::NotSupported`] for a source that is the mount's own: the kernel then reads and writes.
-    pub fn copy_file_range(&self, caller: &Caller, from: CopyEnd, to: CopyEnd, length: u64) -> Result<u64, Error> {
+    pub fn copy_file_range(&self, caller: &Caller, from: CopyEnd, to: CopyEnd, length: u64) -> Result<Written, Error> {
         let to = CopyEnd { id: self.writable(to.id)?, ..to };
         match Place::of(from.id)? {
             Place::Live(id) => self.live.copy_file_range(caller, CopyEnd { id, ..from }, to, length),

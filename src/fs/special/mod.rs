@@ -21,6 +21,9 @@ mod reading;
 mod report;
 mod snapshots;
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Once};
 
 use super::{AccessTimes, Filesystem, Sequence};
@@ -112,6 +115,26 @@ impl Tree {
     /// are wanted.
     pub fn close_idle(&self) {
         self.snapshots.close_idle();
+    }
+
+    /// Whether the entry was handed out, and not all of that forgotten.
+    pub fn is_known(&self, id: EntryId) -> bool {
+        matches!(Place::of(id), Ok(Place::Live(id)) if self.live.is_known(id))
+    }
+
+    /// All of the store's own tree that are.
+    pub fn known(&self) -> Vec<EntryId> {
+        self.live.store().pinned()
+    }
+
+    /// The last byte of a file's value, and where it is. `None` if it is empty or cannot be read.
+    pub fn last_byte(&self, id: EntryId) -> Option<(u64, u8)> {
+        if let Ok(Place::Live(id)) = Place::of(id) { self.live.last_byte(id) } else { None }
+    }
+
+    /// Where the entry is, from the root. `None` if it has no name.
+    pub fn path(&self, id: EntryId) -> Option<PathBuf> {
+        self.live.store().key(id).map(|key| PathBuf::from(OsString::from_vec(key)))
     }
 
     /// See [`Filesystem::listings_last`].

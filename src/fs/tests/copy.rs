@@ -10,7 +10,7 @@ fn end((id, handle): (EntryId, HandleId), offset: u64) -> CopyEnd {
 
 impl Mount {
     fn copy(&self, from: CopyEnd, to: CopyEnd, length: u64) -> u64 {
-        self.copy_file_range(&USER, from, to, length).unwrap()
+        self.copy_file_range(&USER, from, to, length).unwrap().bytes
     }
 }
 
@@ -119,7 +119,7 @@ fn a_copy_takes_suid_from_its_target_and_changes_its_times() {
     for (caller, mode) in [(ROOT_USER, 0o6755), (USER, 0o755)] {
         let change = SetAttributes { mode: Some(0o6755), mtime: Some(SetTime::At(Time(5))), ..Default::default() };
         mount.setattr(&ROOT_USER, target, change);
-        assert_eq!(mount.copy_file_range(&caller, end(from, 0), end(to, 0), 5).unwrap(), 5);
+        assert_eq!(mount.copy_file_range(&caller, end(from, 0), end(to, 0), 5).unwrap().bytes, 5);
         let after = mount.getattr(target).unwrap().attributes;
         assert_eq!(after.mode, mode);
         assert!(after.mtime > Time(5));
@@ -137,7 +137,7 @@ fn a_copy_that_does_not_fit_says_so() {
     let mut at = 0;
     let refused = loop {
         match mount.copy_file_range(&USER, end(from, 0), end(to, at), 1 << 20) {
-            Ok(copied) => at += copied,
+            Ok(copied) => at += copied.bytes,
             Err(error) => break error.errno(),
         }
     };

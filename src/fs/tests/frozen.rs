@@ -186,7 +186,7 @@ fn nothing_in_a_snapshot_can_be_changed() {
     let refused = |error: i32| assert_eq!(error, libc::EROFS);
     refused(errno(tree.open(frozen, WRITE)));
     refused(errno(tree.setattr(&ROOT_USER, frozen, None, resize(0))));
-    refused(errno(tree.write(frozen, 1, 0, b"x", false)));
+    refused(errno(tree.write(frozen, 1, 0, b"x", Writing::default())));
     refused(errno(tree.fallocate(&USER, frozen, 1, 0, 0, 10)));
     refused(errno(tree.setxattr(&USER, frozen, b"user.x", b"v", XattrMode::Set)));
     refused(errno(tree.removexattr(&USER, frozen, b"user.x")));

@@ -30,12 +30,12 @@ fn a_write_takes_suid_and_sgid_if_the_kernel_says_so() {
     mount.chmod(id, 0o6755);
     mount.write((id, handle), 0, b"P");
     assert_eq!(mount.getattr(id).unwrap().attributes.mode, 0o6755);
-    mount.filesystem.write(id, handle, 0, b"p", true).unwrap();
+    mount.filesystem.write(id, handle, 0, b"p", KILL).unwrap();
     assert_eq!(mount.getattr(id).unwrap().attributes.mode, 0o755);
     assert_eq!(mount.crash().stat("key").unwrap().attributes.mode, 0o755);
     // Without the group's right to execute, the bit means mandatory locking.
     mount.chmod(id, 0o6745);
-    mount.filesystem.write(id, handle, 0, b"p", true).unwrap();
+    mount.filesystem.write(id, handle, 0, b"p", KILL).unwrap();
     assert_eq!(mount.getattr(id).unwrap().attributes.mode, 0o2745);
 }
 

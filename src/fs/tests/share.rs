@@ -18,7 +18,7 @@ impl Mount {
     fn copy_all(&self, from: (EntryId, HandleId), to: (EntryId, HandleId)) -> u64 {
         let mut at = 0;
         loop {
-            match self.copy_file_range(&USER, end(from, at), end(to, at), 1 << 40).unwrap() {
+            match self.copy_file_range(&USER, end(from, at), end(to, at), 1 << 40).unwrap().bytes {
                 0 => return at,
                 copied => at += copied,
             }
@@ -64,7 +64,7 @@ fn what_is_written_after_a_copy_is_over_it() {
     // Some of it is staged already, and the copy goes over a part of that.
     mount.write(to, 0, &[9; 50_000]);
     mount.write(to, 999_990, &[9; 50_000]);
-    assert_eq!(mount.copy_file_range(&USER, end(from, 20_000), end(to, 30_000), 900_001).unwrap(), 900_001);
+    assert_eq!(mount.copy_file_range(&USER, end(from, 20_000), end(to, 30_000), 900_001).unwrap().bytes, 900_001);
     mount.write(to, 100_003, b"after");
     mount
         .fallocate(&USER, to.0, to.1, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, 200_000, 70_000)
@@ -144,7 +144,7 @@ fn small_pieces_are_copied() {
     mount.close(from);
     let source = (from.0, mount.open(from.0, READ));
     let to = mount.create("target");
-    assert_eq!(mount.copy_file_range(&USER, end(source, 100), end(to, 100), 3900).unwrap(), 3900);
+    assert_eq!(mount.copy_file_range(&USER, end(source, 100), end(to, 100), 3900).unwrap().bytes, 3900);
     assert_eq!(mount.state.lock().staged_bytes(), 3900);
     assert_eq!(mount.copy_all(source, to), 400_000);
     mount.close(to);
@@ -204,7 +204,7 @@ fn copies_go_on_while_segments_are_merged() {
             while copied < 60_000 {
                 let (at, into) = ((at + copied) as u64, (into + copied) as u64);
                 let some = mount.copy_file_range(&USER, end(source, at), end(target, into), 60_000 - copied as u64);
-                copied += some.unwrap() as usize;
+                copied += some.unwrap().bytes as usize;
             }
             let bytes = values[from][at..at + 60_000].to_vec();
             values[to][into..into + 60_000].copy_from_slice(&bytes);

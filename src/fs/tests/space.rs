@@ -93,7 +93,7 @@ fn a_failed_spill_is_reported_to_the_writer() {
     mount.disk.set_capacity(Some(used(&mount.disk) + 100_000));
     for _ in 0..3 {
         // Nothing of such a write is taken, so that memory stays bounded even if the writer does not stop.
-        assert_eq!(errno(mount.filesystem.write(id, handle, 1 << 20, b"more", false)), libc::ENOSPC);
+        assert_eq!(errno(mount.filesystem.write(id, handle, 1 << 20, b"more", Writing::default())), libc::ENOSPC);
         assert!(mount.value("key").unwrap() == value);
     }
     mount.disk.set_capacity(None);
@@ -111,7 +111,7 @@ fn a_full_disk_can_be_emptied_again() {
             Ok((stat, handle)) => (stat.id, handle),
             Err(error) => break error,
         };
-        let written = mount.filesystem.write(id, handle, 0, &pattern(50_000, count), false);
+        let written = mount.filesystem.write(id, handle, 0, &pattern(50_000, count), Writing::default());
         if let Err(error) = written.and_then(|_| mount.flush(id, handle)) {
             break error;
         }

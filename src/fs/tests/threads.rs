@@ -19,7 +19,7 @@ fn work(filesystem: &Filesystem, worker: usize) {
         let temporary = format!("temporary{worker}");
         let (stat, handle) = filesystem.create(&USER, ROOT, temporary.as_bytes(), 0o644, WRITE).unwrap();
         let value = vec![round as u8; 1 + round * 37 % 5000];
-        filesystem.write(stat.id, handle, 0, &value, false).unwrap();
+        filesystem.write(stat.id, handle, 0, &value, Writing::default()).unwrap();
         if let Some(sequence) = filesystem.flush(stat.id, handle).unwrap() {
             filesystem.when_durable(sequence, Box::new(|result| result.unwrap()));
         }

@@ -60,8 +60,8 @@ fn what_was_cut_off_does_not_come_back() {
 fn what_another_front_door_put_does_not_come_back_behind_the_end() {
     let mount = Mount::new();
     let id = mount.file("key", b"short");
-    let handle = mount.open(id, WRITE);
-    mount.write((id, handle), 0, b"S");
+    let handle = mount.open_truncated(&USER, id, WRITE);
+    mount.write((id, handle), 0, b"SHORT");
     mount.store().put("key", pattern(50_000, 1)).unwrap();
     mount.close((id, handle));
     assert_eq!(mount.saved("key").unwrap().len(), 5);
@@ -159,8 +159,8 @@ fn offsets_end_where_those_of_linux_do() {
     let mount = Mount::new();
     let (id, handle) = mount.create("key");
     let last = i64::MAX as u64;
-    assert_eq!(errno(mount.filesystem.write(id, handle, last, b"x", false)), libc::EFBIG);
-    assert_eq!(errno(mount.filesystem.write(id, handle, u64::MAX, b"x", false)), libc::EFBIG);
+    assert_eq!(errno(mount.filesystem.write(id, handle, last, b"x", Writing::default())), libc::EFBIG);
+    assert_eq!(errno(mount.filesystem.write(id, handle, u64::MAX, b"x", Writing::default())), libc::EFBIG);
     assert_eq!(errno(mount.filesystem.setattr(&USER, id, Some(handle), resize(last + 1))), libc::EFBIG);
     assert_eq!(errno(mount.fallocate(&USER, id, handle, 0, last, 1)), libc::EFBIG);
     mount.write((id, handle), last - 1, b"x");

@@ -18,13 +18,13 @@ use crate::fuse::{Ended, Error, FSTYPE, Mount, MountOptions, check, kernel_mount
 use crate::store::{Options, Store};
 
 /// A store and an empty directory to mount it on.
-struct Scratch {
+pub(super) struct Scratch {
     directory: TempDir,
 }
 
 impl Scratch {
     /// `None` where nothing can be mounted.
-    fn new() -> Option<Scratch> {
+    pub(super) fn new() -> Option<Scratch> {
         if !geteuid().is_root() || fs::File::options().read(true).write(true).open(kernel_mount::DEVICE).is_err() {
             eprintln!("left out: mounting takes root and /dev/fuse");
             return None;
@@ -35,7 +35,7 @@ impl Scratch {
         Some(scratch)
     }
 
-    fn mountpoint(&self) -> PathBuf {
+    pub(super) fn mountpoint(&self) -> PathBuf {
         self.directory.path().canonicalize().unwrap().join("mnt")
     }
 
@@ -43,11 +43,11 @@ impl Scratch {
         self.directory.path().canonicalize().unwrap().join("store")
     }
 
-    fn options(&self) -> MountOptions {
+    pub(super) fn options(&self) -> MountOptions {
         MountOptions { mountpoint: self.mountpoint(), store: self.store(), ..MountOptions::default() }
     }
 
-    fn filesystem(&self) -> Arc<Filesystem> {
+    pub(super) fn filesystem(&self) -> Arc<Filesystem> {
         let store = Store::open(self.store(), Options { create: true, ..Options::default() }).unwrap();
         Filesystem::new(Arc::new(store), FilesystemOptions::default())
     }
@@ -256,22 +256,26 @@ fn a_mount_over_or_inside_the_store_is_refused() {
 }
 
 #[test]
-fn a_change_by_the_daemon_is_seen_once_it_is_told() {
+fn a_change_through_another_door_is_seen_once_its_call_has_returned() {
     let Some(scratch) = Scratch::new() else { return };
     let filesystem = scratch.filesystem();
-    let mount = Mount::new(filesystem.clone(), &scratch.options()).unwrap();
+    let _mount = Mount::new(filesystem.clone(), &scratch.options()).unwrap();
+    let store = filesystem.store();
     let key = scratch.mountpoint().join("key");
     // The kernel keeps that the name is missing, and the empty listing.
     assert!(!key.exists());
     assert_eq!(fs::read_dir(scratch.mountpoint()).unwrap().count(), 0);
-    let caller = crate::fs::Caller { uid: 0, gid: 0, umask: 0 };
-    let (stat, _) = filesystem.mkdir(&caller, crate::store::ROOT, b"key", 0o755).unwrap();
-    filesystem.forget(stat.id, 1);
+    for length in [10, 10_000, 5, 100_000, 0, 1] {
+        let value = vec![length as u8; length];
+        store.put("key", &value).unwrap();
+        assert!(fs::read(&key).unwrap() == value);
+        assert_eq!(
+            (fs::metadata(&key).unwrap().len(), fs::read_dir(scratch.mountpoint()).unwrap().count()),
+            (length as u64, 1)
+        );
+    }
+    store.rename("key", "other").unwrap();
     assert!(!key.exists());
-    mount.notifier().entry(crate::store::ROOT, b"key").unwrap();
-    assert!(key.is_dir());
-    assert_eq!(fs::read_dir(scratch.mountpoint()).unwrap().count(), 1);
-    // What the kernel does not know is nothing to complain of.
-    mount.notifier().entry(crate::store::ROOT, b"unknown").unwrap();
-    mount.notifier().inode(1 << 40).unwrap();
+    assert!(store.remove("other").unwrap());
+    assert_eq!(fs::read_dir(scratch.mountpoint()).unwrap().count(), 0);
 }

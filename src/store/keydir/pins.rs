@@ -3,7 +3,8 @@
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use crate::store::attributes::EntryId;
+use super::Keydir;
+use crate::store::attributes::{EntryId, ROOT};
 
 /// Tables, so that threads seldom wait for one another.
 const TABLES: usize = 16;
@@ -44,8 +45,40 @@ impl Pins {
         self.table(id).is_some_and(|table| table.lock().contains_key(&id))
     }
 
+    /// All that are held.
+    pub(super) fn all(&self) -> Vec<EntryId> {
+        self.0.iter().flat_map(|table| table.lock().keys().copied().collect::<Vec<_>>()).collect()
+    }
+
     /// Bytes of memory.
     pub(super) fn memory(&self) -> usize {
         self.0.iter().map(|table| table.lock().allocation_size()).sum()
+    }
+}
+
+impl Keydir {
+    /// An entry's key: the first of its names, from the root. `None` if it has none.
+    pub(in crate::store) fn key(&self, mut id: EntryId) -> Option<Vec<u8>> {
+        let mut names = Vec::new();
+        // Bounded, should damage have made a circle.
+        while id != ROOT && names.len() < 4096 {
+            let mut above = None;
+            let name = self.entries.find_name(id, |parent, _| {
+                above = Some(parent);
+                true
+            });
+            names.push(name?.to_vec());
+            id = above?;
+        }
+        names.reverse();
+        Some(names.join(&b'/'))
+    }
+
+    pub(in crate::store) fn is_pinned(&self, id: EntryId) -> bool {
+        self.pins.is_pinned(id)
+    }
+
+    pub(in crate::store) fn pinned(&self) -> Vec<EntryId> {
+        self.pins.all()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
 use crate::medium::Fault;
-use crate::store::{Batch, Clock, EntryId, Error, News, ROOT, RenameMode, Stat, Time, Unlink, XattrMode};
+use crate::store::{Batch, Clock, Door, EntryId, Error, News, ROOT, RenameMode, Stat, Time, Unlink, XattrMode};
 
 const XATTR: &[u8] = b"user.caskfs.expires";
 
@@ -239,16 +239,18 @@ fn all_names_of_a_file_go() {
     transaction.link(id, ROOT, b"second").unwrap();
     transaction.commit().unwrap();
     assert_eq!(stat(&store, "second").expires, Some(at(200)));
-    let news = store.watch_expiry();
+    let news = store.subscribe(None);
     hand.set(200);
     assert!(store.listings_are_stale());
     assert_eq!(keys(&store), ["d", "d/stays"]);
-    let names: Vec<_> = news.try_iter().map(|news| matches!(news, News::Gone(gone) if gone.id == id)).collect();
-    assert_eq!(names, [true, true]);
-    assert!(store.listings_are_stale(), "until the watcher has dropped both");
-    store.told();
-    store.told();
+    let Some(News::Committed(committed)) = news.next() else { panic!("nothing is told") };
+    let gone = committed.changes.iter().find(|change| change.entry == id).unwrap();
+    assert!(committed.door == Door::EXPIRY && gone.removed && gone.gone.len() == 2);
+    assert!(store.listings_are_stale(), "until the subscriber has dropped both");
+    news.closer().close();
+    assert_eq!(news.next(), None);
     assert!(!store.listings_are_stale());
+    drop(news);
     drop(store);
     assert_eq!(keys(&hand.open(&disk)), ["d", "d/stays"]);
 }
