@@ -181,10 +181,7 @@ impl<'a> Transaction<'a> {
                 Some(Sealed::Removed) => return Err(Error::Stale),
                 None => {
                     let keydir = self.store.keydir.read();
-                    let node = keydir.get(id).ok_or(Error::Stale)?;
-                    if keydir.is_unread(id) {
-                        return Err(Error::Unread("nothing is known of the directory but what is in it"));
-                    }
+                    let node = keydir.to_be_changed(id)?;
                     (node.state.clone(), node.provisional)
                 }
             };

@@ -1,7 +1,9 @@
 //! What a keydir must not do after a start that could not read the whole log: a later one may read the rest.
 
+use super::entries::Entry;
 use super::{Keydir, Node};
 use crate::log::MAX_ENTRY;
+use crate::store::Error;
 use crate::store::attributes::EntryId;
 
 /// More ids than are ever given out between two starts.
@@ -16,8 +18,14 @@ impl Keydir {
         self.unread = unread;
     }
 
-    /// Whether nothing may be written of an entry, since its own record is unread.
-    pub(in crate::store) fn is_unread(&self, id: EntryId) -> bool {
-        !self.unread.is_empty() && self.unread.contains(&id)
+    /// An entry of which a record is to be written.
+    ///
+    /// # Errors
+    /// [`Error::Unread`] if its own record is, so that the new one would say what nobody knows; [`Error::Stale`].
+    pub(in crate::store) fn to_be_changed(&self, id: EntryId) -> Result<Entry<'_>, Error> {
+        match self.unread.contains(&id) {
+            true => Err(Error::Unread("nothing is known of the directory but what is in it")),
+            false => self.get(id).ok_or(Error::Stale),
+        }
     }
 }
