@@ -121,6 +121,11 @@ impl Task {
             for (parent, name) in &change.came {
                 self.notifications.entry(*parent, name, NameNews::Drop)?;
             }
+            // No name is called so; but the kernel takes the directory's lock to find that out, which whoever links or looks up
+            // holds until it has taken in its answer.
+            if let Some((parent, _)) = &change.stays {
+                self.notifications.entry(*parent, b"/", NameNews::Expire)?;
+            }
         }
         changes
             .iter()
