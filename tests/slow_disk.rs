@@ -4,7 +4,7 @@
 //! more of them than the mount has event loops.
 
 #![cfg(feature = "fuse")]
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 #[path = "slow_disk/medium.rs"]
 mod medium;

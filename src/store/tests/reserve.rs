@@ -111,7 +111,7 @@ fn what_is_written_anew_takes_half_of_the_reserve_and_the_owner_a_quarter_more()
     let reserve = store.reserved();
     assert_eq!(reserve, 2 * u64::from(SEGMENT));
     let mut loops = 0u16;
-    while chmod(&store, OTHER, "k1", 0o600 | loops % 8).is_ok() {
+    while chmod(&store, OTHER, "k1", 0o600 | (loops % 8)).is_ok() {
         loops += 1;
     }
     assert!(loops > 20, "{loops}");
