@@ -15,6 +15,8 @@ mod exit_codes;
 mod keys;
 #[path = "cli/listings.rs"]
 mod listings;
+#[path = "cli/older.rs"]
+mod older;
 #[path = "cli/pipes.rs"]
 mod pipes;
 #[path = "cli/refusals.rs"]

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use caskfs::medium::{Medium, SimDisk};
-use caskfs::store::{Batch, Lender, Loan, Options, RepairMode, Store, Update};
+use caskfs::store::{Batch, Lender, Loan, Options, ROOT, RepairMode, Store, Unlink, Update};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -36,6 +36,14 @@ pub fn sample() -> SimDisk {
     put("directory/below/key", &[b'x'; 300]);
     put("long", &vec![b'l'; 140_000]);
     (0..12).for_each(|round| put(&format!("many/{}", round % 4), &[round; 90]));
+    let linked = store.stat("short").expect("a key").expect("it is there").id;
+    let name = |number: u8| format!("name{number}").into_bytes();
+    let mut transaction = store.begin().expect("a transaction");
+    (0..8).for_each(|number| transaction.link(linked, ROOT, &name(number)).expect("a link"));
+    transaction.commit().expect("room");
+    let mut transaction = store.begin().expect("a transaction");
+    transaction.unlink(ROOT, &name(6), Unlink::File).expect("an unlink");
+    transaction.commit().expect("room");
     let mut batch = Batch::new();
     batch.put("batch/one", "1").put("batch/two", "2");
     store.write(batch).expect("a batch");

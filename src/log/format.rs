@@ -7,8 +7,8 @@ use super::error::{Context, Error};
 use super::files;
 use crate::medium::Medium;
 
-/// The version that this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version that this program writes, and the newest that it reads. It reads all that were before.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Identity of a store, made at random when it is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

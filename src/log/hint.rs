@@ -90,7 +90,7 @@ impl Hint {
         let (front, checksum) = self.bytes.split_last_chunk::<CHECKSUM_LEN>()?;
         let last_record = front.get(LAST_RECORD)?.try_into().ok()?;
         if crc32fast::hash(front) != u32::from_le_bytes(*checksum)
-            || !front.starts_with(&header(segment, sealed, last_record))
+            || !(1..=FORMAT_VERSION).any(|version| front.starts_with(&header(version, segment, sealed, last_record)))
         {
             return None;
         }
@@ -170,7 +170,7 @@ pub(super) fn of_segment(segment: &Segment, sealed: &Sealed) -> io::Result<Optio
 
 /// The bytes of a hint up to its checksum, and where the last record begins.
 fn collect(segment: &Segment, sealed: &Sealed) -> io::Result<Option<(Vec<u8>, u64)>> {
-    let mut bytes = header(segment, sealed, [0; CHECKSUM_LEN]);
+    let mut bytes = header(FORMAT_VERSION, segment, sealed, [0; CHECKSUM_LEN]);
     let mut last = 0;
     let mut scanner = Scanner::new(segment, Some(sealed.end))?;
     let mut offset = scanner.start();
@@ -190,10 +190,10 @@ fn collect(segment: &Segment, sealed: &Sealed) -> io::Result<Option<(Vec<u8>, u6
     Ok(Some((bytes, last)))
 }
 
-fn header(segment: &Segment, sealed: &Sealed, last_record: [u8; CHECKSUM_LEN]) -> Vec<u8> {
+fn header(version: u32, segment: &Segment, sealed: &Sealed, last_record: [u8; CHECKSUM_LEN]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_LEN);
     bytes.extend_from_slice(MAGIC);
-    bytes.put_u32(FORMAT_VERSION);
+    bytes.put_u32(version);
     bytes.put_u32(segment.id);
     // The checksum of the segment's own header: of this file, and of no other that has its number.
     bytes.put_u32(segment.seed);

@@ -115,7 +115,7 @@ impl Segment {
             }
             other => other?,
         };
-        let (bytes, seed) = encode_header(id, epoch, store);
+        let (bytes, seed) = encode_header(FORMAT_VERSION, id, epoch, store);
         let written = file.write_all_at(&bytes, 0).and_then(|()| file.sync());
         // The names that others have made there are lost with it.
         let made = written.and_then(|()| medium.sync_dir(files::SEGMENTS).map_err(of_sync));
@@ -174,7 +174,7 @@ impl Segment {
 
     /// Whether it was made by the writer of this epoch.
     pub(super) fn is_of_epoch(&self, epoch: u32, store: StoreId) -> bool {
-        self.seed == encode_header(self.id, epoch, store).1
+        seeds(self.id, epoch, store).any(|seed| seed == self.seed)
     }
 
     /// Whether there is nothing but zeros behind the header.
@@ -246,10 +246,15 @@ impl Segment {
     }
 }
 
-fn encode_header(id: u32, epoch: u32, store: StoreId) -> (Vec<u8>, u32) {
+/// The seeds that a segment may have which was made in this epoch: by a program of this version or an older one.
+fn seeds(id: u32, epoch: u32, store: StoreId) -> impl Iterator<Item = u32> {
+    (1..=FORMAT_VERSION).rev().map(move |version| encode_header(version, id, epoch, store).1)
+}
+
+fn encode_header(version: u32, id: u32, epoch: u32, store: StoreId) -> (Vec<u8>, u32) {
     let mut bytes = Vec::with_capacity(SEGMENT_HEADER_LEN as usize);
     bytes.extend_from_slice(MAGIC);
-    bytes.put_u32(FORMAT_VERSION);
+    bytes.put_u32(version);
     bytes.put_u32(id);
     bytes.put_u32(epoch);
     bytes.extend_from_slice(&store.0);
@@ -309,7 +314,7 @@ fn find_seed(
     /// How many epochs are tried: with each more of them the search takes longer.
     const EPOCHS: u32 = 1024;
     let stored = header.split_last_chunk::<4>().map(|(front, crc)| [u32::from_le_bytes(*crc), crc32fast::hash(front)]);
-    let written = (epoch.saturating_sub(EPOCHS)..=epoch).map(|epoch| encode_header(id, epoch, store).1);
+    let written = (epoch.saturating_sub(EPOCHS)..=epoch).flat_map(|epoch| seeds(id, epoch, store));
     let seeds: Vec<u32> = stored.into_iter().flatten().chain(written).collect();
     let end = file.len()?.min(NEAR);
     let mut start = u64::from(SEGMENT_HEADER_LEN);

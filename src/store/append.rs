@@ -9,7 +9,7 @@ use super::attributes::EntryId;
 use super::error::Error;
 use super::extents::Extent;
 use super::keydir::Keydir;
-use super::record::{self, MAX_EXTENT, NodeRecord, NodeState, Share};
+use super::record::{self, Link, MAX_EXTENT, NodeRecord, NodeState, Share};
 use super::sealed::SealedChanges;
 use crate::log::{Appender, Draft};
 
@@ -21,6 +21,8 @@ pub(super) enum Record<'b> {
     Node { entry: EntryId, state: NodeState, stage: u64, inline: Option<Cow<'b, [u8]>> },
     Tombstone { entry: EntryId },
     Loss { entry: EntryId },
+    Name { entry: EntryId, link: Link },
+    NameGone { entry: EntryId, link: Link },
 }
 
 impl Record<'_> {
@@ -32,6 +34,8 @@ impl Record<'_> {
             Record::Tombstone { .. } => record::TOMBSTONE,
             Record::Loss { .. } => record::LOSS,
             Record::Share { .. } => record::SHARE,
+            Record::Name { .. } => record::NAME,
+            Record::NameGone { .. } => record::NAME_GONE,
         }
     }
 
@@ -41,6 +45,8 @@ impl Record<'_> {
             | Record::Hole { entry, .. }
             | Record::Share { entry, .. }
             | Record::Node { entry, .. }
+            | Record::Name { entry, .. }
+            | Record::NameGone { entry, .. }
             | Record::Tombstone { entry }
             | Record::Loss { entry } => *entry,
         }
@@ -55,6 +61,9 @@ impl Record<'_> {
                 out.extend(record::encode_share(stage, *offset, *len, extent));
             }
             Record::Node { state, stage, .. } => record::put_node(state, sequence, *stage, out),
+            Record::Name { link, .. } | Record::NameGone { link, .. } => {
+                out.extend(record::encode_name(link.parent, &link.name));
+            }
             Record::Tombstone { .. } | Record::Loss { .. } => {}
         }
     }
@@ -142,6 +151,8 @@ pub(super) fn append(
             }
             Record::Tombstone { entry } => keydir.apply_tombstone(entry),
             Record::Loss { entry } => keydir.apply_loss(entry, sequence),
+            Record::Name { entry, link } => drop(keydir.apply_name(entry, sequence, location, &link)),
+            Record::NameGone { entry, link } => keydir.apply_name_gone(entry, &link),
         }
     }
     Ok(appender.next_sequence() - 1)

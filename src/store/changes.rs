@@ -10,6 +10,7 @@
 //!   a copy still trusted.
 //! - A change that nobody wants to hear of costs one relaxed load.
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -347,6 +348,19 @@ pub(super) fn names(before: &[Link], after: &[Link]) -> (Vec<Name>, Vec<Name>, O
     let gone = old.difference(&new).cloned().collect();
     let came = new.difference(&old).cloned().collect();
     (gone, came, after.iter().map(name).find(|name| old.contains(name)))
+}
+
+impl Change {
+    /// Notes the names in records of their own that it gets (true) or loses, and one that it keeps.
+    pub(super) fn note_further(&mut self, names: &BTreeMap<Link, bool>, kept: Option<Name>) {
+        for (link, there) in names {
+            let list = if *there { &mut self.came } else { &mut self.gone };
+            list.push((link.parent, link.name.clone()));
+        }
+        if self.stays.is_none() && !self.removed {
+            self.stays = kept;
+        }
+    }
 }
 
 /// What a transaction makes of an entry that was `before` and will be `after`.

@@ -11,7 +11,7 @@ use std::ops::Bound;
 use super::attributes::EntryId;
 
 /// Places for names of one hash.
-const SAME_HASH: u64 = 0xff;
+pub(super) const SAME_HASH: u64 = 0xff;
 
 /// The children of a directory.
 #[derive(Debug, Default)]

@@ -207,7 +207,7 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// [`Error::NotPermitted`] for anything but a file that has a name; [`Error::Stale`].
     pub fn set_expiry(&mut self, id: EntryId, at: Option<Time>) -> Result<(), Error> {
-        let (kind, nameless) = self.view(id, |state| (state.attributes.kind, state.links.is_empty()))?;
+        let (kind, nameless) = self.view(id, |state| (state.attributes.kind, !state.has_name()))?;
         if kind != Kind::File || nameless {
             return Err(Error::NotPermitted("only a file that has a name expires"));
         }
@@ -260,7 +260,8 @@ impl<'a> Transaction<'a> {
         // They are to be found.
         self.horizon = i64::MIN;
         for &id in &due {
-            for link in self.view(id, |state| state.links.clone())? {
+            let names = store.keydir.read().all_names(id);
+            for link in names {
                 self.detach(id, link.parent, &link.name)?;
                 gone.push(Expired { id, parent: link.parent, name: link.name });
             }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::range_map::{Piece, RangeMap};
+use super::record::MAX_EXTENT;
 use super::usage::Usage;
 use crate::log::Location;
 
@@ -151,6 +152,34 @@ impl Extents {
             Extents::Many(map) => drop(map.overlapping(start..u64::MAX).all(take)),
         }
         found
+    }
+
+    /// Small extents of the entry's own records from `start` on that follow one another, at least so many and as many as one
+    /// record holds, and where they end. None of them if there are none among the next few thousand; `None` if there is
+    /// nothing behind `start`.
+    pub(super) fn crumbs(&self, start: u64, least: usize) -> Option<(Runs, u64)> {
+        /// Extents looked at, so that no lock is held for long.
+        const AT_ONCE: usize = 4096;
+        let Extents::Many(map) = self else { return None };
+        let mut group: Runs = Vec::new();
+        let mut end = None;
+        for (place, extent) in map.overlapping(start..u64::MAX).take(AT_ONCE) {
+            let len = |group: &Runs| group.first().map_or(0, |(first, _)| place.end - first.start);
+            let follows = group.last().is_some_and(|(last, _)| last.end == place.start);
+            if !follows || extent.is_borrowed() || len(&group) > MAX_EXTENT as u64 {
+                if group.len() >= least {
+                    break;
+                }
+                group.clear();
+            }
+            end = Some(place.end);
+            if !extent.is_borrowed() && len(&group).max(place.end - place.start) <= MAX_EXTENT as u64 {
+                group.push((place, *extent));
+            }
+        }
+        // The last ones may go on behind what was looked at; then they are shorter than they might be.
+        let group = if group.len() >= least { group } else { Vec::new() };
+        end.map(|end| (group, end))
     }
 
     /// The first byte at or behind `offset` that is in no hole.

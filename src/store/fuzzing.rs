@@ -2,8 +2,8 @@
 
 use super::attributes::{Attributes, Kind, Time};
 use super::record::{
-    Link, NodeState, Share, decode_data, decode_hole, decode_node, decode_share, encode_data, encode_hole, encode_node,
-    encode_share, is_name,
+    Link, NodeState, Share, decode_data, decode_hole, decode_name, decode_node, decode_share, encode_data, encode_hole,
+    encode_name, encode_node, encode_share, is_name,
 };
 
 /// Fronts of node records with names that no entry can have.
@@ -14,7 +14,7 @@ pub fn odd_names() -> Vec<Vec<u8>> {
     let front = |name: &[u8]| {
         let links = vec![Link { parent: 1, name: name.into() }];
         let (xattrs, target) = Default::default();
-        let state = NodeState { attributes, size: 0, links, xattrs, target, expires: None, value_start: 1 };
+        let state = NodeState { attributes, size: 0, links, further: 0, xattrs, target, expires: None, value_start: 1 };
         encode_node(&state, 1, 0)
     };
     [b"".as_slice(), b".", b"..", b"/absolute", b"a/b", b"a\0b"].map(front).into()
@@ -40,6 +40,9 @@ pub fn bodies(front: &[u8]) {
         if let Some((stage, offset, _)) = decode_data(front, bulk) {
             assert_eq!(encode_data(stage, offset), front);
         }
+    }
+    if let Some((parent, name)) = decode_name(front) {
+        assert_eq!(decode_name(&encode_name(parent, name)), Some((parent, name)));
     }
     if let Some((stage, offset, len)) = decode_hole(front) {
         assert_eq!(encode_hole(stage, offset, len), front);

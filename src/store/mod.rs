@@ -9,6 +9,7 @@ mod append;
 mod attributes;
 mod backup;
 mod batch;
+mod change;
 mod changes;
 mod clock;
 mod directory;
@@ -505,8 +506,8 @@ impl Store {
     /// The directory that an entry is in; the root is in itself.
     pub fn parent(&self, id: EntryId) -> Option<EntryId> {
         let keydir = self.keydir.read();
-        let node = keydir.get(id)?;
-        Some(node.state.links.first().map_or(ROOT, |link| link.parent))
+        let parent = keydir.first_name(id).map_or(ROOT, |(parent, _)| parent);
+        keydir.contains(id).then_some(parent)
     }
 
     /// Whether no record speaks of the entry yet, and whether it has a name.

@@ -3,14 +3,12 @@
 use super::Store;
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat};
 use super::error::Error;
-use super::record::{MAX_NAME, NodeState, is_name};
+use super::record::{MAX_NAME, is_name};
 use super::reserve::Claim;
 use super::transaction::Transaction;
 
-/// The most bytes that the names of one entry may take together: all of them stand in each of its records.
-const MAX_LINK_BYTES: usize = 1 << 20;
 /// The most names of one entry, as on ext4.
-const MAX_LINKS: usize = 65_000;
+const MAX_LINKS: u64 = 65_000;
 
 /// Names that no key in the root can have: a mount shows files of its own there.
 pub const RESERVED: [&[u8]; 2] = [b".caskfs", b".snapshots"];
@@ -100,16 +98,10 @@ impl Transaction<'_> {
     /// As [`Transaction::create`]; [`Error::NotPermitted`] for a directory; [`Error::NotFound`] for one without a name.
     pub fn link(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<(), Error> {
         self.check_vacant(parent, name)?;
-        let links_fit = |state: &NodeState| {
-            let bytes: usize = state.links.iter().map(|link| link.name.len() + 18).sum();
-            state.links.len() < MAX_LINKS && bytes + name.len() + 18 <= MAX_LINK_BYTES
-        };
-        let (kind, has_name, fits) =
-            self.view(id, |state| (state.attributes.kind, !state.links.is_empty(), links_fit(state)))?;
-        match (kind, has_name, fits) {
-            (Kind::Directory, ..) => Err(Error::NotPermitted("a directory has one name")),
-            (_, false, _) => Err(Error::NotFound),
-            (.., false) => Err(Error::TooManyLinks),
+        match self.view(id, |state| (state.attributes.kind, state.names()))? {
+            (Kind::Directory, _) => Err(Error::NotPermitted("a directory has one name")),
+            (_, 0) => Err(Error::NotFound),
+            (_, MAX_LINKS..) => Err(Error::TooManyLinks),
             _ => self.attach(id, parent, name),
         }
     }
@@ -221,7 +213,7 @@ impl Transaction<'_> {
 
     /// A directory that was removed, but is still somebody's working directory, takes no new names.
     fn check_directory(&self, id: EntryId) -> Result<(), Error> {
-        let (kind, gone) = self.view(id, |state| (state.attributes.kind, state.links.is_empty() && id != ROOT))?;
+        let (kind, gone) = self.view(id, |state| (state.attributes.kind, !state.has_name() && id != ROOT))?;
         match kind {
             Kind::Directory if gone => Err(Error::NotFound),
             Kind::Directory => Ok(()),

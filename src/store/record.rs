@@ -18,18 +18,27 @@ pub(super) const LOSS: u8 = 5;
 /// Bytes of a value that stand in another record, of whatever entry.
 pub(super) const SHARE: u8 = 6;
 
+/// A name of an entry, beside those in its node record; and that it is gone.
+pub(super) const NAME: u8 = 7;
+pub(super) const NAME_GONE: u8 = 8;
+
+/// So many names of an entry are in its node record. What it gets beyond these is in records of their own: else each name
+/// more would write all the others anew.
+pub(super) const MAX_OWN_NAMES: usize = 4;
+
 /// Which of the fields that most entries have not a node record has.
 const FLAG_STAGE: u8 = 1;
 const FLAG_XATTRS: u8 = 1 << 1;
 const FLAG_TARGET: u8 = 1 << 2;
 const FLAG_RDEV: u8 = 1 << 3;
 const FLAG_EXPIRES: u8 = 1 << 4;
+const FLAG_FURTHER: u8 = 1 << 5;
 
 /// Length of a data record's front: what stands before the value's bytes.
 pub(super) const DATA_PREFIX: usize = 16;
 
 /// A name of an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Link {
     pub(super) parent: EntryId,
     pub(super) name: Box<[u8]>,
@@ -43,7 +52,10 @@ pub(super) type Xattrs = Vec<(Box<[u8]>, Box<[u8]>)>;
 pub(super) struct NodeState {
     pub(super) attributes: Attributes,
     pub(super) size: u64,
+    /// The names in the node record.
     pub(super) links: Vec<Link>,
+    /// How many names there are beside them, in records of their own.
+    pub(super) further: u64,
     pub(super) xattrs: Xattrs,
     /// A symbolic link's target.
     pub(super) target: Box<[u8]>,
@@ -57,7 +69,16 @@ pub(super) struct NodeState {
 impl NodeState {
     /// The second at which the entry goes by itself: only a file does, and only while it has a name.
     pub(super) fn due(&self) -> Option<i64> {
-        self.expires.filter(|_| self.attributes.kind == Kind::File && !self.links.is_empty())
+        self.expires.filter(|_| self.attributes.kind == Kind::File && self.has_name())
+    }
+
+    /// Number of names.
+    pub(super) fn names(&self) -> u64 {
+        self.links.len() as u64 + self.further
+    }
+
+    pub(super) fn has_name(&self) -> bool {
+        !self.links.is_empty() || self.further > 0
     }
 }
 
@@ -65,7 +86,7 @@ impl NodeState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Burden {
     pub(super) names: usize,
-    /// Bytes of names, extended attributes and the target.
+    /// Bytes of its own names, extended attributes and the target.
     pub(super) bytes: usize,
     /// Bytes of extended attributes and the target alone.
     pub(super) lasting: usize,
@@ -77,7 +98,7 @@ impl NodeState {
         let names: usize = self.links.iter().map(|link| link.name.len()).sum();
         let xattrs: usize = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
         let lasting = xattrs + self.target.len();
-        Burden { names: self.links.len(), bytes: names + lasting, lasting }
+        Burden { names: self.names() as usize, bytes: names + lasting, lasting }
     }
 }
 
@@ -100,7 +121,7 @@ pub(super) fn encode_node(state: &NodeState, sequence: u64, stage: u64) -> Vec<u
 
 /// [`encode_node`] behind what is in `out`.
 pub(super) fn put_node(state: &NodeState, sequence: u64, stage: u64, out: &mut Vec<u8>) {
-    let NodeState { attributes, size, links, xattrs, target, expires, value_start } = state;
+    let NodeState { attributes, size, links, further, xattrs, target, expires, value_start } = state;
     let Attributes { kind, mode, uid, gid, rdev, atime, mtime, ctime } = *attributes;
     let names: usize = links.iter().map(|link| 11 + link.name.len()).sum();
     out.reserve(48 + names + target.len());
@@ -110,6 +131,7 @@ pub(super) fn put_node(state: &NodeState, sequence: u64, stage: u64, out: &mut V
         (FLAG_TARGET, !target.is_empty()),
         (FLAG_RDEV, rdev != 0),
         (FLAG_EXPIRES, expires.is_some()),
+        (FLAG_FURTHER, *further > 0),
     ];
     out.put_u8(kind as u8);
     out.put_u8(flags.iter().map(|(flag, set)| flag * u8::from(*set)).sum());
@@ -123,11 +145,7 @@ pub(super) fn put_node(state: &NodeState, sequence: u64, stage: u64, out: &mut V
     // Mostly the record itself, or one not far before it.
     out.put_varint(sequence.wrapping_sub(*value_start));
     out.put_varint(links.len() as u64);
-    for link in links {
-        out.put_varint(link.parent);
-        out.put_u8(link.name.len() as u8);
-        out.extend_from_slice(&link.name);
-    }
+    links.iter().for_each(|link| put_link(link.parent, &link.name, out));
     if stage != 0 {
         out.put_varint(sequence.wrapping_sub(stage));
     }
@@ -150,6 +168,15 @@ pub(super) fn put_node(state: &NodeState, sequence: u64, stage: u64, out: &mut V
     if let Some(expires) = expires {
         out.put_signed_varint(*expires);
     }
+    if *further > 0 {
+        out.put_varint(*further);
+    }
+}
+
+fn put_link(parent: EntryId, name: &[u8], out: &mut Vec<u8>) {
+    out.put_varint(parent);
+    out.put_u8(name.len() as u8);
+    out.extend_from_slice(name);
 }
 
 /// Reads the front of a node record with this sequence number, whose body has so much bulk behind it. `None` if it makes
@@ -176,9 +203,10 @@ impl Front {
         self.attributes.kind == Kind::File && self.flags == 0
     }
 
-    /// Whether something is to come behind the names that stat shows: a device's number, or when the entry expires.
+    /// Whether something is to come behind the names that stat shows: a device's number, when the entry expires, or how
+    /// many names there are elsewhere.
     pub(super) fn is_incomplete(&self) -> bool {
-        self.flags & (FLAG_RDEV | FLAG_EXPIRES) != 0
+        self.flags & (FLAG_RDEV | FLAG_EXPIRES | FLAG_FURTHER) != 0
     }
 }
 
@@ -242,7 +270,26 @@ pub(super) fn decode_rest(
     let target = decoder.bytes(target_len)?.into();
     attributes.rdev = if flags & FLAG_RDEV != 0 { decoder.varint()? as u32 } else { 0 };
     let expires = if flags & FLAG_EXPIRES != 0 { Some(decoder.signed_varint()?) } else { None };
-    Ok((NodeState { attributes, size, links, xattrs, target, expires, value_start }, stage))
+    let further = if flags & FLAG_FURTHER != 0 { decoder.varint()? } else { 0 };
+    // More than this no entry has; sums with it never overflow.
+    if further > u32::MAX.into() {
+        return Err(Truncated);
+    }
+    Ok((NodeState { attributes, size, links, further, xattrs, target, expires, value_start }, stage))
+}
+
+/// The body of a record of one name, all of it front; of one that says that it is gone too.
+pub(super) fn encode_name(parent: EntryId, name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(11 + name.len());
+    put_link(parent, name, &mut out);
+    out
+}
+
+/// Reads such a body: the parent's id, and the name in it.
+pub(super) fn decode_name(body: &[u8]) -> Option<(EntryId, &[u8])> {
+    let mut decoder = Decoder::new(body);
+    let link = decode_link(&mut decoder).ok()?;
+    decoder.rest().is_empty().then_some(link)
 }
 
 /// The front of a data record's body: its stage, and where in the value its bytes go. The bytes follow.

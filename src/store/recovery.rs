@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use super::attributes::EntryId;
 use super::extents::Extent;
 use super::keydir::{Keydir, Node, Plain};
-use super::record::{self, NodeRecord, Share};
+use super::record::{self, Link, NodeRecord, Share};
 use crate::log::{Damage, Header, Location, Report, Stretches, Visit};
 
 /// What to do where a start could not read everything.
@@ -80,6 +80,10 @@ enum Body {
     Share(Share),
     Tombstone,
     Loss,
+    Name(Link),
+    NameGone(Link),
+    /// A name that cannot be read. It costs nothing but itself.
+    BrokenName,
 }
 
 /// Records that are handed over at once.
@@ -98,7 +102,10 @@ impl Batch {
             record::NODE => Plain::new(header, location, front, &mut self.bytes).map(Body::Plain),
             _ => None,
         });
-        let body = body.or_else(|| decode(header, visit.front?));
+        let body = body.or_else(|| decode(header, visit.front?)).or_else(|| match header.kind {
+            record::NAME | record::NAME_GONE => Some(Body::BrokenName),
+            _ => None,
+        });
         self.records.push(Decoded { entry, sequence, location, body_len, unreadable, unread, body });
     }
 }
@@ -118,8 +125,14 @@ fn decode(header: &Header, front: &[u8]) -> Option<Body> {
         record::SHARE => Body::Share(record::decode_share(front, header.sequence)?),
         record::TOMBSTONE => Body::Tombstone,
         record::LOSS => Body::Loss,
+        record::NAME => Body::Name(decode_link(front)?),
+        record::NAME_GONE => Body::NameGone(decode_link(front)?),
         _ => return None,
     })
+}
+
+fn decode_link(front: &[u8]) -> Option<Link> {
+    record::decode_name(front).map(|(parent, name)| Link { parent, name: name.into() })
 }
 
 /// Applies records to a keydir.
@@ -172,6 +185,16 @@ impl Applier {
                 }
             }
             Body::Loss => self.keydir.apply_loss(entry, sequence),
+            Body::Name(link) => {
+                if !self.keydir.apply_name(entry, sequence, location, &link) {
+                    return None;
+                }
+            }
+            Body::NameGone(link) => self.keydir.apply_name_gone(entry, &link),
+            Body::BrokenName => {
+                let Findings { damaged, unread: list, .. } = &mut self.findings;
+                if unread { list } else { damaged }.push(entry);
+            }
             Body::Node(node) => {
                 if self.keydir.contradicts(entry, &node) {
                     return None;
@@ -267,6 +290,7 @@ pub(super) fn report(
     findings: Findings,
     may_hold: &dyn Fn(Location, u32) -> bool,
 ) -> RecoveryReport {
+    let wrong = keydir.settle_names();
     let lost_directories = keydir.finish_recovery();
     if !log.unread.is_empty() {
         keydir.miss_unread();
@@ -275,7 +299,7 @@ pub(super) fn report(
     let is_there = |location, body_len| may_hold(location, body_len) && !missing.touch_record(location, body_len);
     let dangling = keydir.mark_dangling(&is_there);
     let Findings { mut damaged, mut unread, .. } = findings;
-    if log.unread.is_empty() { &mut damaged } else { &mut unread }.extend(dangling);
+    if log.unread.is_empty() { &mut damaged } else { &mut unread }.extend(dangling.into_iter().chain(wrong));
     let paths = |entries: Vec<EntryId>| {
         let mut paths: Vec<String> = entries.into_iter().map(|id| keydir.path(id)).collect();
         paths.sort();

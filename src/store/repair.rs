@@ -278,7 +278,10 @@ impl Store {
             match transaction.attributes(*id) {
                 // It has expired meanwhile.
                 Err(Error::Stale) => {}
-                attributes => transaction.set_attributes(*id, attributes?)?,
+                attributes => {
+                    transaction.set_attributes(*id, attributes?)?;
+                    transaction.renew_names(*id)?;
+                }
             }
         }
         transaction.commit().map(drop)

@@ -1,11 +1,12 @@
 //! The reserve: room for what gives room back, so that a full disk can be emptied again, and a part of it for what does
 //! not make the store larger.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Store;
 use super::error::Error;
-use super::keydir::CHILD;
+use super::keydir::{CHILD, further_name_size};
 use super::record::{Burden, Link};
 use super::value::Update;
 use crate::medium::Medium;
@@ -102,6 +103,12 @@ impl Room {
         let names = if is_new { 0 } else { after.names.saturating_sub(before.names) };
         self.memory += (names * (CHILD + size_of::<Link>()) + after.bytes.saturating_sub(before.bytes)) as u64;
         self.freed += before.bytes.saturating_sub(after.bytes) as u64;
+    }
+
+    /// An entry gets names in records of their own, or loses them.
+    pub(super) fn note_names(&mut self, names: &BTreeMap<Link, bool>) {
+        let gained = names.iter().filter(|(_, there)| **there);
+        self.memory += gained.map(|(link, _)| further_name_size(&link.name) as u64).sum::<u64>();
     }
 
     /// An entry's value is changed; without new bytes it frees as many as `freed` says.

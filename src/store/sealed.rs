@@ -166,5 +166,5 @@ fn name_at(names: &[u8], at: u32) -> Option<(EntryId, EntryId, &[u8])> {
 
 /// Whether an entry in this state can be sealed: what it has is all in its one record.
 pub(super) fn is_plain(state: &NodeState) -> bool {
-    state.attributes.kind == Kind::File && state.links.len() <= 1 && state.xattrs.is_empty()
+    state.attributes.kind == Kind::File && state.links.len() <= 1 && state.further == 0 && state.xattrs.is_empty()
 }

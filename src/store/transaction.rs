@@ -11,6 +11,7 @@ use hashbrown::{Equivalent, HashMap};
 
 use super::append::{Record, append, push_value};
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Time};
+use super::change::Change;
 use super::changes::{self, Announced, Door};
 use super::directory::Directory;
 use super::error::Error;
@@ -18,36 +19,11 @@ use super::extents::Extent;
 use super::keydir::{PIECE, Staged};
 use super::memory::{Charge, ENTRY, MemoryUse};
 use super::namespace::check_reserved;
-use super::record::{Burden, Link, MAX_EXTENT, NodeState};
+use super::record::{Link, MAX_EXTENT, NodeState};
 use super::reserve::{Claim, Room};
-use super::sealed::{Sealed, SealedChanges, is_plain};
+use super::sealed::{Sealed, SealedChanges};
 use super::{Store, Update};
 use crate::log::{Appender, MAX_ENTRY};
-
-/// What a transaction makes of one entry.
-#[derive(Debug)]
-pub(super) struct Change<'b> {
-    pub(super) state: NodeState,
-    /// Made by this transaction.
-    pub(super) fresh: bool,
-    /// In no record before this transaction.
-    pub(super) provisional: bool,
-    /// It loses its last name.
-    pub(super) removed: bool,
-    update: Option<Update<'b>>,
-    /// What its record had to hold before.
-    before: Burden,
-}
-
-impl Change<'_> {
-    /// Whether one record says all of it, and holds it as it was given.
-    fn can_be_sealed(&self) -> bool {
-        let is_borrowed = |update: &Update<'_>| !update.bytes.iter().any(|(_, bytes)| matches!(bytes, Cow::Owned(_)));
-        let is_whole = |update: &Update<'_>| update.is_inline() && is_borrowed(update);
-        let is_done = self.removed || (is_plain(&self.state) && !self.state.links.is_empty());
-        is_done && !self.provisional && self.update.as_ref().is_none_or(is_whole)
-    }
-}
 
 /// Changes to several entries, all or none. What it is to write may be borrowed, for as long as it is there.
 pub struct Transaction<'a> {
@@ -190,8 +166,7 @@ impl<'a> Transaction<'a> {
                 true => state.links.iter().map(|link| link.parent).collect(),
                 false => Vec::new(),
             };
-            let before = if provisional { Burden::default() } else { state.burden() };
-            self.insert(id, Change { state, fresh: false, provisional, removed: false, update: None, before });
+            self.insert(id, Change::new(state, false, provisional));
             for parent in parents {
                 self.edit(parent)?;
             }
@@ -219,8 +194,7 @@ impl<'a> Transaction<'a> {
         }
         self.store.memory.grow(&self.store.keydir, ENTRY)?;
         let state = new_state(attributes, target);
-        let before = Burden::default();
-        self.insert(id, Change { state, fresh: true, provisional: false, removed: false, update: None, before });
+        self.insert(id, Change::new(state, true, false));
         Ok(())
     }
 
@@ -235,9 +209,9 @@ impl<'a> Transaction<'a> {
         }
         let now = self.now;
         self.touch(parent)?;
-        let state = &mut self.edit(id)?.state;
-        state.links.push(Link { parent, name: name.into() });
-        state.attributes.ctime = now;
+        let change = self.edit(id)?;
+        change.give(Link { parent, name: name.into() });
+        change.state.attributes.ctime = now;
         self.names.insert((parent, name.into()), Some(id));
         *self.population.entry(parent).or_default() += 1;
         Ok(())
@@ -247,10 +221,10 @@ impl<'a> Transaction<'a> {
     pub(super) fn detach(&mut self, id: EntryId, parent: EntryId, name: &[u8]) -> Result<bool, Error> {
         let now = self.now;
         self.touch(parent)?;
-        let state = &mut self.edit(id)?.state;
-        state.links.retain(|link| link.parent != parent || *link.name != *name);
-        state.attributes.ctime = now;
-        let left = !state.links.is_empty();
+        let change = self.edit(id)?;
+        change.take(Link { parent, name: name.into() });
+        change.state.attributes.ctime = now;
+        let left = change.state.has_name();
         self.names.insert((parent, name.into()), None);
         *self.population.entry(parent).or_default() -= 1;
         Ok(left)
@@ -269,6 +243,13 @@ impl<'a> Transaction<'a> {
     /// [`Error::Stale`] if it is gone.
     pub fn set_attributes(&mut self, id: EntryId, attributes: Attributes) -> Result<(), Error> {
         self.edit(id)?.state.attributes = attributes;
+        Ok(())
+    }
+
+    /// Writes the records of an entry's names once more, those that are not in its node record.
+    pub(super) fn renew_names(&mut self, id: EntryId) -> Result<(), Error> {
+        let names = self.store.keydir.read().further_names(id);
+        self.edit(id)?.names.extend(names.into_iter().map(|link| (link, true)));
         Ok(())
     }
 
@@ -353,10 +334,9 @@ impl<'a> Transaction<'a> {
         let touched = self.order.len() + self.sealed.len();
         let (announced, sealed) = (self.announce(), self.sealed.len());
         for id in std::mem::take(&mut self.order) {
-            let Some(Change { mut state, fresh, provisional, removed, update, before }) = self.changes.remove(&id)
-            else {
-                continue;
-            };
+            let Some(mut change) = self.changes.remove(&id) else { continue };
+            change.shed_names();
+            let Change { mut state, fresh, provisional, removed, update, before, names } = change;
             if removed {
                 match (fresh, provisional) {
                     (true, _) => {}
@@ -369,15 +349,20 @@ impl<'a> Transaction<'a> {
                 orphans.push((id, state));
                 continue;
             }
-            if !fresh && id != ROOT && state.links.is_empty() {
+            if !fresh && id != ROOT && !state.has_name() {
                 // It has expired since the caller looked. What has no name is in no record.
                 orphans.push((id, state));
                 continue;
             }
+            room.note_names(&names);
             room.note(before, state.burden(), fresh || provisional);
             if let Some(update) = &update {
                 room.note_update(update, || self.store.keydir.read().freed(id, update));
             }
+            records.extend(names.into_iter().map(|(link, there)| match there {
+                true => Record::Name { entry: id, link },
+                false => Record::NameGone { entry: id, link },
+            }));
             let mut stage = 0;
             let mut inline = None;
             if let Some(update) = update {
@@ -436,7 +421,9 @@ impl<'a> Transaction<'a> {
         let describe = |(id, change): (&EntryId, &Change<'_>)| {
             let before = keydir.get(*id);
             let before = before.as_ref().map(|node| &node.state);
-            changes::change(*id, before, &change.state, change.removed, change.update.is_some())
+            let mut told = changes::change(*id, before, &change.state, change.removed, change.update.is_some());
+            told.note_further(&change.names, keydir.some_further_name(*id, &change.names));
+            told
         };
         Some((self.store.changes.announce(self.door), self.changes.iter().map(describe).collect()))
     }
@@ -448,7 +435,7 @@ impl<'a> Transaction<'a> {
     /// As [`Transaction::commit`].
     pub fn commit_attributes(mut self, id: EntryId) -> Result<Option<u64>, Error> {
         match self.changes.remove(&id) {
-            Some(change) if change.provisional || (id != ROOT && change.state.links.is_empty()) => {
+            Some(change) if change.provisional || (id != ROOT && !change.state.has_name()) => {
                 let mut room = Room::default();
                 let before = self.store.keydir.read().get(id).map(|node| node.state.burden()).unwrap_or_default();
                 room.note(before, change.state.burden(), false);
@@ -595,6 +582,7 @@ pub(super) fn new_state(attributes: Attributes, target: &[u8]) -> NodeState {
         attributes,
         size,
         links: Vec::new(),
+        further: 0,
         xattrs: Vec::new(),
         target: target.into(),
         expires: None,

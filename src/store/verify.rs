@@ -112,7 +112,7 @@ impl Store {
         let damaged = Stretches::of_defects(defects.iter());
         let mut ids: Vec<EntryId> = {
             let keydir = self.keydir.read();
-            if defects.is_empty() && !keydir.has_damage() {
+            if defects.is_empty() && !keydir.has_damage() && !keydir.any_wrong_names() {
                 return touched;
             }
             keydir.ids().collect()
@@ -126,7 +126,9 @@ impl Store {
                 if value_stands_in(&node, &damaged) || (broken && is_file && !keydir.is_lost(id)) {
                     touched.values.push(id);
                 } else {
-                    if state_stands_in(&node, &damaged) || (broken && !is_file) {
+                    let in_defects = |location, len| damaged.touch(location, len);
+                    let names = keydir.has_wrong_names(id) || keydir.any_name(id, in_defects);
+                    if names || state_stands_in(&node, &damaged) || (broken && !is_file) {
                         touched.states.push(id);
                     }
                     if broken && is_file {
@@ -171,6 +173,7 @@ pub(super) fn makes_sense(header: &Header, front: &[u8]) -> bool {
         record::DATA => record::decode_data(front, header.bulk_len()).is_some(),
         record::HOLE => record::decode_hole(front).is_some(),
         record::SHARE => record::decode_share(front, header.sequence).is_some(),
+        record::NAME | record::NAME_GONE => record::decode_name(front).is_some(),
         record::TOMBSTONE | record::LOSS => true,
         _ => false,
     }

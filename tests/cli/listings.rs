@@ -69,7 +69,7 @@ fn info_shows_the_store() {
     let json = text(run(store.path(), "info", &["--json"]));
     assert_eq!(json.lines().count(), 1);
     for wanted in
-        ["\"keys\":3", "\"mountpoint\":null", "\"failure\":null", "\"format_version\":1", "\"damaged_keys\":[]"]
+        ["\"keys\":3", "\"mountpoint\":null", "\"failure\":null", "\"format_version\":2", "\"damaged_keys\":[]"]
     {
         assert!(json.contains(wanted), "{wanted}: {json}");
     }

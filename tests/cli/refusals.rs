@@ -59,8 +59,8 @@ fn a_store_of_the_future() {
     let directory = place();
     let store = directory.path().join("store");
     let format = fs::read_to_string(store.join("format")).unwrap();
-    fs::write(store.join("format"), format.replace("version 1", "version 2")).unwrap();
-    all_refuse(directory.path(), &store, 11, "format version 2");
+    fs::write(store.join("format"), format.replace("version 2", "version 3")).unwrap();
+    all_refuse(directory.path(), &store, 11, "format version 3");
 }
 
 #[test]

@@ -16,6 +16,8 @@ const MAX_DIRECTORIES: usize = 4;
 
 const FILES: [&str; 4] = ["k0", "k1", "k2", "k3"];
 const DIRECTORIES: [&str; 3] = ["d0", "d1", "d2"];
+/// Names that only links get, so that some file has more names than its node record holds.
+const LINKS: [&str; 6] = ["l0", "l1", "l2", "l3", "l4", "l5"];
 const SNAPSHOTS: [&str; 2] = ["s0", "s1"];
 const XATTRS: [&str; 2] = ["user.a", "user.b"];
 
@@ -40,7 +42,7 @@ struct Choice<'a> {
 
 impl Choice<'_> {
     fn call(&mut self) -> Option<Call> {
-        Some(match self.random.random_range(0..136) {
+        Some(match self.random.random_range(0..144) {
             0..8 => Call::Create { slot: self.free_slot()?, path: self.name(&FILES), mode: self.mode() },
             8..15 => {
                 let (slot, path) = (self.free_slot()?, self.path(Kind::File)?);
@@ -127,6 +129,7 @@ impl Choice<'_> {
             120..121 => Call::Link { from: self.expiring_path()?, to: self.name(&FILES) },
             121..131 => self.copy()?,
             131..136 => Call::Merge { run: Some((self.random.random_range(0..20), 1)) },
+            136..144 => Call::Link { from: self.most_linked()?, to: self.name(&LINKS) },
             _ => return None,
         })
     }
@@ -185,6 +188,12 @@ impl Choice<'_> {
     fn emptied_path(&mut self) -> Option<String> {
         let emptied = |id: &Id| self.model.nodes[*id].staged.as_ref().is_some_and(|staged| staged.emptied);
         self.model.paths().into_iter().find(|(_, id)| emptied(id)).map(|(path, _)| path)
+    }
+
+    /// The file with the most names.
+    fn most_linked(&mut self) -> Option<String> {
+        let names = |path: &String| self.model.find(path).map_or(0, |id| self.model.nodes[id].now.links.len());
+        self.paths(|kind| kind == Kind::File).into_iter().max_by_key(names)
     }
 
     fn expiring_path(&mut self) -> Option<String> {

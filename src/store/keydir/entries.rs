@@ -6,11 +6,12 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
 use super::blocks::{self, LONGEST, Place, Strings};
+use super::further::Further;
 use super::node::{Held, Node};
 use super::packed;
 use crate::store::Standing;
 use crate::store::attributes::{EntryId, ROOT, Stat};
-use crate::store::directory::Directory;
+use crate::store::directory::{self, Directory};
 use crate::store::extents::{Extents, Runs};
 use crate::store::memory::KeydirMemory;
 
@@ -73,6 +74,8 @@ pub(in crate::store) struct Entries {
     table: HashTable<Place>,
     packed: Strings,
     whole: Whole,
+    /// Names that are in records of their own.
+    pub(super) further: Further,
     /// The number of the whole entry that was changed last: mostly the directory of the next file too.
     last_changed: usize,
     scratch: Vec<u8>,
@@ -94,6 +97,7 @@ impl Entries {
             table: HashTable::new(),
             packed: Strings::new(),
             whole: Whole::default(),
+            further: Further::default(),
             last_changed: 0,
             scratch: Vec::new(),
             overflowed: false,
@@ -201,7 +205,7 @@ impl Entries {
     pub(in crate::store) fn standing(&self, id: EntryId) -> Option<Standing> {
         let place = self.find(id)?;
         let (provisional, nameless) = match self.whole_at(place) {
-            Some((id, node)) => (node.provisional, node.state.links.is_empty() && *id != ROOT),
+            Some((id, node)) => (node.provisional, !node.state.has_name() && *id != ROOT),
             None => (false, packed::stat(self.packed.get(place))?.links == 0),
         };
         Some(match (provisional, nameless) {
@@ -237,7 +241,7 @@ impl Entries {
         }
     }
 
-    /// The first name of an entry for which `is_it` says yes, given parent and name.
+    /// The first of the names in an entry's node record for which `is_it` says yes, given parent and name.
     pub(in crate::store) fn find_name(
         &self,
         id: EntryId,
@@ -251,6 +255,12 @@ impl Entries {
             }
             None => packed::find_name(self.packed.get(place), is_it),
         }
+    }
+
+    /// The name that an entry has at this place of a directory.
+    pub(super) fn name_at(&self, parent: EntryId, cookie: u64, id: EntryId) -> Option<&[u8]> {
+        let own = self.find_name(id, |of, name| of == parent && directory::may_be_at(name, cookie));
+        own.or_else(|| self.further.at_place(id, parent, cookie))
     }
 
     /// Puts an entry in that is not there.
@@ -342,7 +352,6 @@ impl Entries {
     }
 
     /// The entries that are kept whole.
-    #[cfg(test)]
     pub(in crate::store) fn whole(&self) -> impl Iterator<Item = (EntryId, &Node)> {
         self.whole.nodes.iter().flatten().map(|(id, node)| (*id, &**node))
     }
@@ -354,7 +363,7 @@ impl Entries {
         KeydirMemory {
             entries: (tables + self.packed.memory() + nodes) as u64,
             directories: children as u64,
-            attributes: attributes as u64,
+            attributes: (attributes + self.further.memory()) as u64,
             extents: extents as u64,
             ..KeydirMemory::default()
         }

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use super::Keydir;
 use super::entries::Entries;
 use crate::store::attributes::{EntryId, Kind, ROOT, Stat};
-use crate::store::directory::{Directory, last_place, may_be_at};
+use crate::store::directory::{Directory, last_place};
 use crate::store::error::Error;
 
 /// What a table takes for what is kept of a place or an entry, about, its name left out.
@@ -180,7 +180,7 @@ impl Keydir {
         listings.each(|view| {
             let children = entries.get_whole(directory).and_then(|node| node.directory.as_deref());
             for (cookie, id) in children.into_iter().flat_map(|children| children.after_cookie(0)) {
-                let name = entries.find_name(id, |of, name| of == directory && may_be_at(name, cookie));
+                let name = entries.name_at(directory, cookie, id);
                 let is_directory = entries.get_whole(id).is_some_and(|node| node.is_directory());
                 if let Some(name) = name {
                     view.keep_place(entries, (directory, cookie), is_directory, || Some((id, name.into())));
@@ -316,8 +316,10 @@ impl View {
     fn awaits(&self, entries: &Entries, id: EntryId) -> bool {
         let mut first = None;
         let more = entries.find_name(id, |parent, name| first.replace((parent, last_place(name))).is_some());
+        let further = entries.further.count(id) > 0;
         match (first, more) {
             _ if self.overrun => false,
+            _ if further => true,
             (None, _) => false,
             // Where all of its names are is not looked up.
             (Some(_), Some(_)) => true,
@@ -383,7 +385,7 @@ fn next_place(
             Some((cookie, kept.and_then(|kept| kept.remove(&cookie)).flatten()))
         }
         (_, Some((cookie, id))) => {
-            let name = entries.find_name(id, |of, name| of == directory && may_be_at(name, cookie));
+            let name = entries.name_at(directory, cookie, id);
             Some((cookie, name.map(|name| (id, name.into()))))
         }
         (_, None) => None,

@@ -11,9 +11,11 @@
 mod blocks;
 mod due;
 mod entries;
+mod further;
 mod known_xattrs;
 mod lending;
 mod listing;
+mod names;
 mod node;
 mod packed;
 mod pins;
@@ -27,7 +29,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::Standing;
 use super::attributes::{Attributes, EntryId, Kind, ROOT, Stat, Time};
-use super::directory::{self, Directory, first_place};
+use super::directory::Directory;
 use super::extents::{Extent, Extents, Runs};
 use super::range_map::Piece;
 use super::record::{DATA_PREFIX, Link, NodeRecord, NodeState, Share};
@@ -38,6 +40,7 @@ pub(in crate::store) use blocks::MOST;
 use due::Due;
 pub(in crate::store) use entries::Entries;
 use entries::Entry;
+pub(in crate::store) use further::{NameRecord, further_name_size};
 use known_xattrs::KnownXattrs;
 use lending::Lending;
 use listing::Listings;
@@ -168,43 +171,19 @@ impl Keydir {
         self.entries.ids()
     }
 
-    pub(in crate::store) fn lookup(&self, parent: EntryId, name: &[u8]) -> Option<EntryId> {
-        let has_it = |id: &EntryId| self.entries.find_name(*id, |of, its| of == parent && its == name).is_some();
-        self.directory(parent)?.candidates(first_place(name)).map(|(_, id)| id).find(has_it)
-    }
-
-    /// The name that an entry has at this place of a directory.
-    pub(in crate::store) fn name_at(&self, parent: EntryId, cookie: u64, id: EntryId) -> Option<&[u8]> {
-        self.entries.find_name(id, |of, name| of == parent && directory::may_be_at(name, cookie))
-    }
-
-    /// An entry's path, for messages. The first of its names if it has several.
-    pub(in crate::store) fn path(&self, id: EntryId) -> String {
-        if id == ROOT {
-            return "/".to_owned();
-        }
-        let mut names = Vec::new();
-        let mut id = id;
-        // Bounded, should damage have made a circle.
-        while id != ROOT && names.len() < 4096 {
-            let mut above = ROOT;
-            let name = self.entries.find_name(id, |parent, _| {
-                above = parent;
-                true
-            });
-            let Some(name) = name else {
-                names.push(format!("(entry {id})"));
-                break;
-            };
-            names.push(String::from_utf8_lossy(name).into_owned());
-            id = above;
-        }
-        names.reverse();
-        names.join("/")
-    }
-
     pub(in crate::store) fn stage(&self, stage: u64) -> &[Staged] {
         self.stages.get(&stage).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether something is staged for an entry.
+    pub(in crate::store) fn is_staged(&self, entry: EntryId) -> bool {
+        self.stages.values().any(|staged| staged.first().is_some_and(|staged| staged.entry == entry))
+    }
+
+    /// The files with at least so many extents that were last changed by this sequence number or before it.
+    pub(in crate::store) fn crumbled(&self, extents: usize, rested: u64) -> Vec<EntryId> {
+        let crumbled = |node: &Node| node.extents.pieces() >= extents && node.value_sequence <= rested;
+        self.entries.whole().filter(|(_, node)| crumbled(node)).map(|(id, _)| id).collect()
     }
 
     /// Forgets a stage that will not be published.
@@ -279,9 +258,9 @@ impl Keydir {
     /// and has one name, the root none, so that the directories below the root are a tree.
     pub(in crate::store) fn contradicts(&self, id: EntryId, record: &NodeRecord) -> bool {
         let is_directory = record.state.attributes.kind == Kind::Directory;
-        let names = if id == ROOT { 0 } else { 1 };
+        let names = u64::from(id != ROOT);
         let is_known = self.contains(id);
-        (is_known && self.directory(id).is_some() != is_directory) || (is_directory && record.state.links.len() > names)
+        (is_known && self.directory(id).is_some() != is_directory) || (is_directory && record.state.names() > names)
     }
 
     /// Applies a node record. `body_len` is the length of its body.
@@ -291,12 +270,14 @@ impl Keydir {
         sequence: u64,
         at: Location,
         body_len: u32,
-        record: NodeRecord,
+        mut record: NodeRecord,
     ) {
         self.next_id = self.next_id.max(id + 1);
         self.known_xattrs.note(&record.state);
         let is_directory = record.state.attributes.kind == Kind::Directory;
-        if let Some(nameless) = self.nameless.as_mut().filter(|_| record.state.links.is_empty()) {
+        self.entries.further.say(id, record.state.further);
+        record.state.further = self.entries.further.count(id);
+        if let Some(nameless) = self.nameless.as_mut().filter(|_| !record.state.has_name()) {
             nameless.insert(id);
         }
         let staged = self.take_stage(record.stage).unwrap_or_default();
@@ -313,8 +294,10 @@ impl Keydir {
             return;
         }
         self.keep_entry(id);
-        let old = self.links(id);
-        let new = record.state.links.clone();
+        let (old, new) = (self.links(id), record.state.links.clone());
+        // Names that were in records of their own, and are in this one now, are in their directories already.
+        let mut known = self.own_again(id, &new, &old);
+        record.state.further = self.entries.further.count(id);
         old.iter().filter(|link| !new.contains(link)).for_each(|link| self.detach(id, is_directory, link));
         let Keydir { entries, usage, due, provisional, .. } = self;
         entries.change(id, |node| {
@@ -323,7 +306,8 @@ impl Keydir {
             node.apply(id, record, (meta, body_len), &staged, usage);
             due.change(id, before, node.state.due());
         });
-        new.iter().filter(|link| !old.contains(link)).for_each(|link| self.attach(id, is_directory, link));
+        known.extend(old);
+        new.iter().filter(|link| !known.contains(link)).for_each(|link| self.attach(id, is_directory, link));
     }
 
     /// For whoever still has an entry open that was removed: when it lost its last name.
@@ -344,16 +328,6 @@ impl Keydir {
             self.usage.add(location.segment, len + size);
         }
         is_new
-    }
-
-    /// The names of an entry.
-    fn links(&self, id: EntryId) -> Vec<Link> {
-        let mut links = Vec::new();
-        self.entries.find_name(id, |parent, name| {
-            links.push(Link { parent, name: name.into() });
-            false
-        });
-        links
     }
 
     /// Applies a data record: its bytes are staged until a node record publishes them. Those of stage 0 were published
@@ -428,21 +402,6 @@ impl Keydir {
         });
     }
 
-    /// Applies a tombstone: the entry has no name any more.
-    pub(in crate::store) fn apply_tombstone(&mut self, id: EntryId) {
-        self.next_id = self.next_id.max(id + 1);
-        self.keep_entry(id);
-        let Keydir { entries, due, provisional, .. } = self;
-        let taken = entries.change(id, |node| {
-            *provisional -= usize::from(std::mem::take(&mut node.provisional));
-            due.change(id, node.state.due(), None);
-            (node.is_directory(), std::mem::take(&mut node.state.links))
-        });
-        let Some((is_directory, links)) = taken else { return };
-        links.iter().for_each(|link| self.detach(id, is_directory, link));
-        self.drop_if_orphan(id);
-    }
-
     /// Notes that a record of this entry could not be read. It may come before the record that publishes it.
     pub(in crate::store) fn apply_damage(&mut self, id: EntryId, sequence: u64) {
         let damaged = self.damaged.entry(id).or_default();
@@ -496,73 +455,6 @@ impl Keydir {
         names
     }
 
-    fn attach(&mut self, id: EntryId, is_directory: bool, link: &Link) {
-        self.attach_at(id, is_directory, link.parent, &link.name, first_place(&link.name));
-    }
-
-    /// Gives an entry a name whose first place is known.
-    fn attach_at(&mut self, id: EntryId, is_directory: bool, parent: EntryId, name: &[u8], first: u64) {
-        self.next_id = self.next_id.max(parent + 1);
-        if is_directory {
-            self.keep_entry(parent);
-        }
-        let attached =
-            self.entries.change_children(parent, |directory| directory.insert_alone(first, id, is_directory));
-        match attached {
-            Some(true) => return self.keep_free(parent, first, id, is_directory),
-            Some(false) => {
-                if let Some(occupant) = self.lookup_other(parent, name, id) {
-                    self.displace(occupant, &Link { parent, name: name.into() });
-                }
-            }
-            None => self.make_directory(parent),
-        }
-        let placed = self.entries.change_children(parent, |directory| directory.insert(first, id, is_directory));
-        if let Some(cookie) = placed {
-            self.keep_free(parent, cookie, id, is_directory);
-        }
-    }
-
-    /// The entry in a place of the tree, if it is another.
-    fn lookup_other(&self, parent: EntryId, name: &[u8], id: EntryId) -> Option<EntryId> {
-        let mut candidates = self.directory(parent)?.candidates(first_place(name)).map(|(_, other)| other);
-        let is_it = |of: EntryId, its: &[u8]| of == parent && its == name;
-        candidates.find(|other| *other != id && self.entries.find_name(*other, is_it).is_some())
-    }
-
-    /// A directory of which nothing is known but what is in it. (What is known to be none stays what it is.)
-    fn make_directory(&mut self, id: EntryId) {
-        if !self.contains(id) {
-            self.entries.insert(id, Node::new(unknown_state(Kind::Directory, 0o700)));
-            self.nameless.as_mut().map(|nameless| nameless.insert(id));
-        }
-    }
-
-    fn detach(&mut self, id: EntryId, is_directory: bool, link: &Link) {
-        if is_directory {
-            self.keep_entry(link.parent);
-        }
-        let removed =
-            self.entries.change_children(link.parent, |directory| directory.remove(&link.name, id, is_directory));
-        if let Some(cookie) = removed.flatten() {
-            self.keep_occupied((link.parent, cookie), id, is_directory, &link.name);
-        }
-    }
-
-    /// Takes a name from the entry that has it: the next record of the same transaction says what becomes of that.
-    fn displace(&mut self, id: EntryId, place: &Link) {
-        self.keep_entry(id);
-        let Keydir { entries, due, .. } = self;
-        let is_directory = entries.change(id, |node| {
-            let before = node.state.due();
-            node.state.links.retain(|link| link.parent != place.parent || link.name != place.name);
-            due.change(id, before, node.state.due());
-            node.is_directory()
-        });
-        self.nameless.as_mut().map(|nameless| nameless.insert(id));
-        self.detach(id, is_directory == Some(true), place);
-    }
-
     /// Drops an entry that has no name and that nobody holds.
     pub(in crate::store) fn drop_if_orphan(&mut self, id: EntryId) {
         if id != ROOT && !self.pins.is_pinned(id) && self.stat(id).is_some_and(|stat| stat.links == 0) {
@@ -574,6 +466,7 @@ impl Keydir {
         self.keep_children(id);
         if let Some(mut node) = self.entries.remove(id) {
             self.due.change(id, node.state.due(), None);
+            self.take_further(id);
             node.extents.drop_older(u64::MAX, &mut self.usage);
             if let Some(meta) = node.meta {
                 self.usage.subtract(meta.location.segment, meta.len);
@@ -590,6 +483,7 @@ fn unknown_state(kind: Kind, mode: u16) -> NodeState {
         attributes,
         size: 0,
         links: Vec::new(),
+        further: 0,
         xattrs: Vec::new(),
         target: Box::default(),
         expires: None,

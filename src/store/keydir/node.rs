@@ -50,9 +50,9 @@ impl Node {
     pub(in crate::store) fn stat(&self, id: EntryId) -> Stat {
         let state = &self.state;
         let (size, links) = match &self.directory {
-            Some(_) if id != ROOT && state.links.is_empty() => (DIRECTORY_SIZE, 0),
+            Some(_) if id != ROOT && !state.has_name() => (DIRECTORY_SIZE, 0),
             Some(directory) => (DIRECTORY_SIZE, 2 + directory.subdirectories),
-            None => (state.size, state.links.len() as u32),
+            None => (state.size, state.names() as u32),
         };
         let file = state.attributes.kind == Kind::File;
         let expires = state.expires.filter(|_| file).map(|second| Time::new(second, 0));
@@ -100,13 +100,13 @@ impl Node {
     pub(super) fn held(&self) -> Held {
         /// What the allocator adds.
         const MORE: usize = 48;
-        let Burden { names, bytes, .. } = self.state.burden();
+        let Burden { bytes, .. } = self.state.burden();
         let pieces = match &self.extents {
             Extents::Many(map) => map.len() * PIECE,
             Extents::None | Extents::One(..) => 0,
         };
         let directory = self.directory.as_ref().map_or(0, |directory| size_of::<Directory>() + directory.len() * CHILD);
-        let attributes = names * size_of::<Link>() + self.state.xattrs.len() * 64 + bytes;
+        let attributes = self.state.links.len() * size_of::<Link>() + self.state.xattrs.len() * 64 + bytes;
         Held { nodes: size_of::<Node>() + MORE, children: directory, attributes, extents: pieces }
     }
 }

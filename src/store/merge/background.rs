@@ -6,9 +6,9 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Error, LogError, Merger};
+use super::{Crumbs, Error, LogError, Merger, Throttle};
 
 /// How often it looks while the log grows, and while it does not.
 const BUSY: Duration = Duration::from_millis(100);
@@ -16,6 +16,9 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long it rests after something has failed: first, and at most.
 const FIRST_REST: Duration = if cfg!(test) { Duration::from_millis(1) } else { Duration::from_secs(2) };
 const LONGEST_REST: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(120) };
+
+/// How often it looks for small extents to join, of values that nobody has changed since it looked before.
+const JOIN: Duration = Duration::from_secs(60);
 
 /// Merges while it lives.
 pub(in crate::store) struct Background {
@@ -86,8 +89,20 @@ fn write_hints(merger: &Merger) -> Result<(), Error> {
     Ok(())
 }
 
+/// Joins the small extents of values at rest.
+fn join(merger: &Merger, rested: u64) -> Result<(), Error> {
+    let mut throttle = Throttle::new(merger.options.merge.rate);
+    match merger.join(&Crumbs::at_rest(rested), &mut throttle, &mut || true)? {
+        0 => {}
+        bytes => log::info!("joined the small pieces of values: {bytes} bytes"),
+    }
+    Ok(())
+}
+
 fn work(merger: &Merger) {
     let (mut pause, mut seen) = (BUSY, 0);
+    let (mut looked, mut joined, mut rested) = (Instant::now(), 0, 0);
+    let mut joins = Backoff::new("joining the small pieces of values");
     let (mut hints, mut merges) = (Backoff::new("writing hints"), Backoff::new("merging"));
     while !merger.pause(pause) {
         // After a failure nothing is written until the store is opened anew.
@@ -115,6 +130,17 @@ fn work(merger: &Merger) {
                 Err(Error::Closing | Error::Log(LogError::Failed(_))) => return,
                 Err(error) => merges.failed(merger, &error),
             }
+        }
+        if open && !pause.is_zero() && looked.elapsed() >= JOIN && joined < written {
+            match join(merger, rested) {
+                Ok(()) => {
+                    joins.succeeded(merger);
+                    joined = rested;
+                }
+                Err(Error::Closing | Error::Log(LogError::Failed(_))) => return,
+                Err(error) => joins.failed(merger, &error),
+            }
+            (looked, rested) = (Instant::now(), written);
         }
         // What rests is looked at when it is due.
         for waiting in [hints.left, merges.left] {

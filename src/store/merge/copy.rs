@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use crate::log::{HEADER_LEN, Header, Location, MergeWriter, SealedSegment};
 use crate::store::extents::Extent;
-use crate::store::keydir::Keydir;
+use crate::store::keydir::{Keydir, NameRecord};
 use crate::store::range_map::Piece;
 use crate::store::record::{self, DATA_PREFIX, NodeRecord, Share};
 use crate::store::{EntryId, Error};
@@ -23,6 +23,7 @@ type Body<'b> = [&'b [u8]; 2];
 enum Move {
     Meta { id: EntryId, sequence: u64, to: Location, len: u64 },
     Extent { id: EntryId, range: Range<u64>, from: Location, to: Extent },
+    Name { id: EntryId, parent: EntryId, name: Box<[u8]>, to: NameRecord },
 }
 
 /// Copies live records and remembers where they went.
@@ -52,7 +53,8 @@ impl<'a> Copier<'a> {
             record::DATA => self.data(header, from, body),
             record::HOLE => self.hole(header, body),
             record::SHARE => self.share(header, body),
-            record::TOMBSTONE if self.oldest => Ok(()),
+            record::NAME => self.name(header, from, body),
+            record::TOMBSTONE | record::NAME_GONE if self.oldest => Ok(()),
             record::LOSS if self.is_over(header) => Ok(()),
             _ => self.hold(header, body),
         }
@@ -76,7 +78,7 @@ impl<'a> Copier<'a> {
         let (is_meta, current, live) = self.looked_up(|keydir| {
             let node = keydir.get(id)?;
             // Of a file that is open without a name only the bytes are needed, and not after a crash.
-            let named = id == super::super::ROOT || !node.state.links.is_empty();
+            let named = id == super::super::ROOT || node.state.has_name();
             let is_meta = named && node.meta.is_some_and(|meta| meta.sequence == sequence);
             let current = named && node.state.value_start <= sequence;
             Some((is_meta, current, live_parts(keydir, id, value.clone(), Some(from), sequence)))
@@ -106,6 +108,19 @@ impl<'a> Copier<'a> {
             }
         }
         self.pieces(header, 0, from, body, live)
+    }
+
+    /// Copies the record of a name, if it is the last that gave the entry this name.
+    fn name(&mut self, header: &Header, from: Location, body: Body<'_>) -> Result<(), Error> {
+        let (id, sequence) = (header.entry, header.sequence);
+        let Some((parent, name)) = record::decode_name(body[0]) else { return self.hold(header, body) };
+        let record = NameRecord { location: from, sequence };
+        if !self.looked_up(|keydir| Some(keydir.name_record(id, parent, name) == Some(record))) {
+            return Ok(());
+        }
+        let location = self.append(header.kind, header, body, (HEADER_LEN + body[0].len()) as u64)?;
+        self.moves.push(Move::Name { id, parent, name: name.into(), to: NameRecord { location, sequence } });
+        Ok(())
     }
 
     fn data(&mut self, header: &Header, from: Location, body: Body<'_>) -> Result<(), Error> {
@@ -141,7 +156,7 @@ impl<'a> Copier<'a> {
             return self.hold(header, body);
         };
         let live = self.looked_up(|keydir| {
-            let named = keydir.get(id).is_some_and(|node| !node.state.links.is_empty());
+            let named = keydir.get(id).is_some_and(|node| node.state.has_name());
             named.then(|| live_parts(keydir, id, offset..offset + len, None, sequence))
         });
         for (range, extent) in live {
@@ -219,6 +234,7 @@ impl<'a> Copier<'a> {
             for moved in moves {
                 match moved {
                     Move::Meta { id, sequence, to, len } => keydir.move_meta(*id, *sequence, *to, *len),
+                    Move::Name { id, parent, name, to } => keydir.move_name(*id, *parent, name, *to),
                     Move::Extent { id, range, from, to } => keydir.move_extent(*id, range.clone(), *from, *to),
                 }
             }

@@ -20,11 +20,14 @@
 //!   the start has met, too.
 //! * While something could not be read at the start, nothing is merged: what nobody points to may be wanted by what is
 //!   unread. A segment that cannot be read now is left alone for a while.
+//! * What small overwrites have left of a value is joined at the end of the log (`join.rs`), and not by a copy: a copy says what one
+//!   record said.
 //! * No lock but that which keeps merges apart is held while bytes are copied, synced or waited for. (What becomes a
 //!   borrower's own is a transaction like any other, and holds the log's writer.)
 
 mod background;
 mod copy;
+mod join;
 mod own;
 mod plan;
 mod policy;
@@ -49,10 +52,11 @@ use super::{Error, Options, RecoveryReport, Store, io_error};
 use crate::log::{Error as LogError, Log, Missing, SealedSegment};
 pub(super) use background::Background;
 use copy::Copier;
+pub(super) use join::Crumbs;
 pub(super) use own::make_own;
 use plan::{Candidate, Limits};
 pub use policy::{DeadSpace, MergePolicy, MergeWindow};
-use throttle::Throttle;
+pub(super) use throttle::Throttle;
 
 /// How long a segment that could not be read is left alone.
 const REST: Duration = Duration::from_secs(60);
@@ -137,7 +141,8 @@ impl Store {
         self.merger.merge_due()
     }
 
-    /// Merges until no run of segments has more than a tenth of its bytes dead.
+    /// Joins the small extents that many overwrites have left of values, and merges until no run of segments has more than
+    /// a tenth of its bytes dead.
     ///
     /// # Errors
     /// As [`Store::merge`].
@@ -153,7 +158,7 @@ impl Store {
         self.compact_while(rate, &mut || true).map(drop)
     }
 
-    /// The same, for as long as it is wanted, which is asked after each merge; without a rate at that of the options. Returns
+    /// The same, for as long as it is wanted, which is asked after each merge and each piece that is joined; without a rate at that of the options. Returns
     /// whether it came to its end.
     ///
     /// # Errors
@@ -161,12 +166,20 @@ impl Store {
     pub fn compact_while(&self, rate: Option<NonZeroU64>, wanted: &mut dyn FnMut() -> bool) -> Result<bool, Error> {
         self.check_writable()?;
         let mut throttle = Throttle::new(rate.or(self.options.merge.rate));
+        self.merger.join(&Crumbs::ASKED, &mut throttle, wanted)?;
         while self.merger.merge_within(&self.merger.limits().compact(), &mut throttle)? {
             if !wanted() {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Joins the small extents of values that were last changed by this sequence number or before it, as a store does by
+    /// itself. Returns how many bytes it wrote.
+    #[cfg(test)]
+    pub(super) fn join_rested(&self, rested: u64) -> Result<u64, Error> {
+        self.merger.join(&Crumbs::at_rest(rested), &mut Throttle::new(None), &mut || true)
     }
 
     /// What [`Store::compact`] would do now, as far as can be told without reading.

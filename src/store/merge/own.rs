@@ -94,7 +94,7 @@ impl Owner<'_> {
             let keydir = self.keydir.read();
             let Some(node) = keydir.get(self.entry) else { return Ok(Piece::Last) };
             let is_lent = |extent: &Extent| extent.is_borrowed() && self.segments.contains(&extent.location.segment);
-            let is_named = self.entry == ROOT || !node.state.links.is_empty();
+            let is_named = self.entry == ROOT || node.state.has_name();
             (is_named.then(|| node.state.clone()), node.extents.some(start, PIECE, is_lent))
         };
         let Some((last, _)) = borrowed.last() else { return Ok(Piece::Last) };

@@ -8,7 +8,7 @@ const LEAST: Duration = Duration::from_millis(5);
 
 /// So many bytes a second. What was not used of the last quarter of a second may be used at once.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(in crate::store) struct Throttle {
     rate: Option<NonZeroU64>,
     /// Bytes that may be used; below 0, what was used ahead of time.
     tokens: f64,
@@ -16,12 +16,12 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub(super) fn new(rate: Option<NonZeroU64>) -> Throttle {
+    pub(in crate::store) fn new(rate: Option<NonZeroU64>) -> Throttle {
         Throttle { rate, tokens: 0.0, filled: None }
     }
 
     /// Takes so many bytes; returns how long to wait before going on.
-    pub(super) fn spend(&mut self, bytes: u64, now: Instant) -> Option<Duration> {
+    pub(in crate::store) fn spend(&mut self, bytes: u64, now: Instant) -> Option<Duration> {
         let rate = self.rate?.get() as f64;
         let elapsed = self.filled.replace(now).map_or(Duration::ZERO, |filled| now.saturating_duration_since(filled));
         self.tokens = (self.tokens + elapsed.as_secs_f64() * rate).min(rate / 4.0) - bytes as f64;

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use crate::log::{Encoder, Location};
 use crate::store::extents::Extent;
 use crate::store::record::{
-    Link, NodeRecord, NodeState, Share, decode_data, decode_hole, decode_node, decode_share, encode_data, encode_hole,
-    encode_node, encode_share, is_name,
+    Link, NodeRecord, NodeState, Share, decode_data, decode_hole, decode_name, decode_node, decode_share, encode_data,
+    encode_hole, encode_name, encode_node, encode_share, is_name,
 };
 use crate::store::{Attributes, Kind, MAX_ENTRY, Time};
 
@@ -37,12 +37,12 @@ prop_compose! {
         attributes in attributes(),
         (size, value_start) in any::<(u64, u64)>(),
         links in vec((0..=MAX_ENTRY, name()), 0..4),
-        expires in any::<Option<i64>>(),
+        (expires, further) in (any::<Option<i64>>(), 0..=u64::from(u32::MAX)),
         xattrs in vec((bytes(100), bytes(1000)), 0..4),
         target in bytes(300),
     ) -> NodeState {
         let links = links.into_iter().map(|(parent, name)| Link { parent, name }).collect();
-        NodeState { attributes, size, links, xattrs, target, expires, value_start }
+        NodeState { attributes, size, links, further, xattrs, target, expires, value_start }
     }
 }
 
@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn any_bytes_are_decoded_without_a_panic(mut body in vec(any::<u8>(), 0..300), kind in 0..9u8, sequence: u64) {
         let _ = (decode_node(&body, sequence, 0), decode_data(&body, 1), decode_hole(&body));
-        let _ = decode_share(&body, sequence);
+        let _ = (decode_share(&body, sequence), decode_name(&body));
         if let Some(first) = body.first_mut() {
             *first = kind;
         }
@@ -121,6 +121,15 @@ proptest! {
         prop_assert_eq!(decode_share(&body[..body.len() - 1], sequence), None);
         prop_assert_eq!(decode_share(&[&body[..], &[0]].concat(), sequence), None);
         prop_assert_eq!(body.len(), 48);
+    }
+
+    #[test]
+    fn names_are_read_as_written(parent in 0..=MAX_ENTRY, name in name()) {
+        let body = encode_name(parent, &name);
+        prop_assert_eq!(decode_name(&body), Some((parent, &*name)));
+        prop_assert_eq!(decode_name(&body[..body.len() - 1]), None);
+        let longer = [&body[..], &[0]].concat();
+        prop_assert_eq!(decode_name(&longer), None);
     }
 
     #[test]
