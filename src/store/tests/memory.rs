@@ -191,7 +191,9 @@ fn the_sums_are_those_of_a_walk() {
                 9 => edit(&mut |transaction, id| {
                     transaction.set_expiry(id, Some(Time::new(i64::MAX / 2_000_000_000, 0)))
                 }),
-                10 if entry.is_some() && store.get(&one).is_ok_and(|value| value.is_some_and(|value| !value.is_empty())) => {
+                10 if entry.is_some()
+                    && store.get(&one).is_ok_and(|value| value.is_some_and(|value| !value.is_empty())) =>
+                {
                     let stage = borrow(&store, entry.unwrap(), &loans(&store, &one)).stage;
                     if random.random_bool(0.5) {
                         store.abandon(stage)
