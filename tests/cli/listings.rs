@@ -63,7 +63,7 @@ fn stat_shows_a_key() {
 fn info_shows_the_store() {
     let store = store_with(&["a", "d/b"]);
     let shown = text(run(store.path(), "info", &[]));
-    for wanted in ["mounted:    no", "keys:       3", "state:      healthy", "format 1"] {
+    for wanted in ["mounted:    no", "keys:       3", "state:      healthy", "format 2"] {
         assert!(shown.contains(wanted), "{wanted}: {shown}");
     }
     let json = text(run(store.path(), "info", &["--json"]));
