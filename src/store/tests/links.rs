@@ -310,3 +310,34 @@ fn an_entry_with_many_names_goes_with_all_of_them() {
     assert_eq!(names(&store, ROOT), BTreeMap::new());
     assert_eq!(store.keydir.read().usage.total(), left);
 }
+
+/// Whoever hears of changes hears of these names too.
+#[test]
+fn the_stream_of_changes_tells_names_in_records_of_their_own() {
+    let (_, store) = fresh();
+    store.put("file", "value").unwrap();
+    let file = id(&store, "file");
+    (0..10).for_each(|number| link(&store, file, ROOT, &format!("name{number}")).unwrap());
+    let news = store.subscribe(None);
+    let told = || {
+        let Some(crate::store::News::Committed(committed)) = news.next() else { panic!("nothing is told") };
+        committed.changes.iter().find(|change| change.entry == file).cloned().unwrap()
+    };
+    link(&store, file, ROOT, "new").unwrap();
+    let change = told();
+    assert_eq!((change.came, change.gone), (vec![(ROOT, b"new"[..].into())], vec![]));
+    unlink(&store, ROOT, "name9");
+    let change = told();
+    assert_eq!((change.came, change.gone), (vec![], vec![(ROOT, b"name9"[..].into())]));
+    assert!(change.stays.is_some());
+    // With no name left in the node record.
+    for own in ["file", "name0", "name1", "name2"] {
+        unlink(&store, ROOT, own);
+        assert_eq!(told().gone, [(ROOT, own.as_bytes().into())]);
+    }
+    let mut transaction = store.begin().unwrap();
+    let attributes = transaction.attributes(file).unwrap();
+    transaction.set_attributes(file, attributes).unwrap();
+    transaction.commit().unwrap();
+    assert_eq!(told().stays.map(|(_, name)| name.starts_with(b"n")), Some(true));
+}
