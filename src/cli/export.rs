@@ -57,7 +57,11 @@ fn export(store: &Store, directory: &Path) -> Result<(), Failure> {
     let Export { bar, damaged, lost, .. } = export;
     drop(bar);
     match (damaged, lost.is_empty()) {
-        (0, true) => Ok(()),
+        (0, true) if store.recovery_report().is_clean() => Ok(()),
+        (0, true) => {
+            let reason = "all keys that were found are exported; what could not be read at the start may be missing";
+            Err(Failure::new(DAMAGED, reason))
+        }
         (0, false) => Err(Failure::new(OTHER, format!("all values are exported, but not {}", lost.join(", ")))),
         (damaged, _) => Err(Failure::new(DAMAGED, format!("{damaged} keys are damaged; all others are exported"))),
     }
