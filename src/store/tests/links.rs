@@ -190,7 +190,6 @@ fn cost(count: u32) -> (u64, u64, SimDisk) {
     (linked, unlinked, disk)
 }
 
-/// With all names in each node record a thousand took 33 MB of log, and three thousand nine times as much.
 #[test]
 fn a_link_costs_the_same_however_many_there_are() {
     let (few, few_gone, _) = cost(1000);
