@@ -13,6 +13,7 @@ impl Filesystem {
     /// if there was nothing to do.
     pub(super) fn commit(&self, state: &mut State, id: EntryId) -> Result<Option<Sequence>, Error> {
         self.store.remove_due();
+        self.settle_overtaken(state, id);
         let standing = self.store.standing(id)?;
         if standing == Standing::Unlinked || (standing == Standing::Recorded && state.staged(id).is_none()) {
             return Ok(None);
@@ -197,6 +198,7 @@ impl Filesystem {
     pub fn flush(&self, id: EntryId, handle: super::HandleId) -> Result<Option<Sequence>, Error> {
         let state = &mut *self.state.lock();
         let open = *state.handle(id, handle)?;
+        self.settle_overtaken(state, id);
         let mine = state.has_staged(&open);
         if !open.wrote || (mine && state.is_only_emptied(id)) {
             return Ok(None);
