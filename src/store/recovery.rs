@@ -102,10 +102,8 @@ impl Batch {
             record::NODE => Plain::new(header, location, front, &mut self.bytes).map(Body::Plain),
             _ => None,
         });
-        let body = body.or_else(|| decode(header, visit.front?)).or_else(|| match header.kind {
-            record::NAME | record::NAME_GONE => Some(Body::BrokenName),
-            _ => None,
-        });
+        let broken = matches!(header.kind, record::NAME | record::NAME_GONE).then_some(Body::BrokenName);
+        let body = body.or_else(|| decode(header, visit.front?)).or(broken);
         self.records.push(Decoded { entry, sequence, location, body_len, unreadable, unread, body });
     }
 }
