@@ -79,7 +79,7 @@ pub(super) struct MountArguments {
     /// The name shown as the mount's source; the store's path by default.
     #[arg(long, value_name = "NAME")]
     pub(super) fsname: Option<String>,
-    /// Bytes after which a segment of the log is sealed: 4K to 1G. Small ones are merged often, and each is an open file.
+    /// Bytes after which a segment of the log is sealed: 4K to 1G. Small ones are merged often.
     #[arg(long, value_name = "SIZE", value_parser = segment_size, default_value = "64M")]
     pub(super) segment_size: u32,
     /// Bytes of memory that the keys may take: 500M, 4G. At the limit new keys get ENOSPC, and all else goes on. No limit by

@@ -201,22 +201,8 @@ impl Store {
         let mut bytes = vec![0; range.len()];
         let mut extent = *extent;
         super::range_map::Piece::advance(&mut extent, range.start as u64);
-        self.read_into(id, &extent, &mut bytes)?;
+        self.read_staged(&self.view_of_nothing(id), &extent, &mut bytes, Wait::Yes)?;
         Ok(bytes)
-    }
-
-    fn read_into(&self, id: EntryId, extent: &Extent, out: &mut [u8]) -> Result<(), Error> {
-        let body = self.log.read(extent.location, extent.body_len, extent.source);
-        let body = body.map_err(|error| self.damaged(id, error))?;
-        let start = extent.skip as usize;
-        match body.get(start..start + out.len()) {
-            Some(bytes) => out.copy_from_slice(bytes),
-            None => {
-                let what = "it is shorter than the keydir says";
-                return Err(self.damaged(id, crate::log::Error::Damaged { location: extent.location, what }));
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn damaged(&self, id: EntryId, source: crate::log::Error) -> Error {

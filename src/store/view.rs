@@ -53,13 +53,12 @@ impl Store {
         let len = usize::try_from(view.size.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
         let buffer = buffer.get_mut(..len).unwrap_or_default();
         let wanted = offset..offset.saturating_add(len as u64);
-        // Holes are zeros.
-        let whole = |(range, _): &(Range<u64>, Extent)| range.start <= wanted.start && range.end >= wanted.end;
-        if !view.runs.iter().any(whole) {
-            buffer.fill(0);
-        }
         let first = view.runs.partition_point(|(range, _)| range.end <= wanted.start);
         let runs = view.runs.get(first..).unwrap_or_default();
+        // Holes are zeros.
+        if !runs.first().is_some_and(|(range, _)| range.start <= wanted.start && range.end >= wanted.end) {
+            buffer.fill(0);
+        }
         for (range, extent) in runs.iter().take_while(|(range, _)| range.start < wanted.end) {
             let clipped = range.start.max(wanted.start)..range.end.min(wanted.end);
             let mut extent = *extent;
